@@ -1,0 +1,10 @@
+"""Data sources, the preparation cache and the frozen split; the borders are NCHW or rows, uint8 or float32."""
+
+from __future__ import annotations
+
+from .load import load
+from .part import Data, Entry, Part, PrepareReport
+from .sources import catalogue
+from .toys import modes
+
+__all__ = ["Data", "Entry", "Part", "PrepareReport", "catalogue", "load", "modes"]

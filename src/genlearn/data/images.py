@@ -1,0 +1,73 @@
+"""One image file to size x size bytes: orientation, bit depth, palette, alpha, colour, crop, scale."""
+
+from __future__ import annotations
+
+from typing import IO, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+Mode: TypeAlias = Literal["L", "RGB", "RGBA"]
+
+
+class Header(NamedTuple):
+    """What is known of an image before its pixels are decoded."""
+
+    shorter: int
+    grey: bool
+
+
+class Flaw(NamedTuple):
+    """Why an image is left out."""
+
+    kind: Literal["corrupt", "small"]
+    reason: str
+
+
+def header(file: IO[bytes]) -> Header:
+    """Shorter side in pixels, and whether the image is grey by its mode or by its palette."""
+    with Image.open(file) as image:
+        palette = image.getpalette() if image.mode in ("P", "PA") else None
+        grey = image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode.startswith("I;16")
+        return Header(min(image.size), grey or (palette is not None and _is_grey(palette)))
+
+
+def prepare(file: IO[bytes], size: int, mode: Mode) -> NDArray[np.uint8] | Flaw:
+    """The image (of an animation: the first frame) as [C, size, size] uint8.
+
+    Turned as EXIF says; 16-bit grey 0..65535 and float grey 0..1 scaled to 8 bit; alpha composited on white unless
+    mode is RGBA; the shorter side resized to `size` (Lanczos, antialiased) and the middle cropped.
+    An image whose shorter side is below size / 2 is a Flaw "small". Raises whatever the decoder does on damaged bytes.
+    """
+    with Image.open(file) as image:
+        if 2 * min(image.size) < size:
+            return Flaw("small", f"{image.width}x{image.height}, expected at least {(size + 1) // 2} a side")
+        image.draft(None, (2 * size, 2 * size))  # a JPEG far larger than asked is decoded at a half, a quarter ...
+        square = ImageOps.fit(_colour(image, mode), (size, size), Image.Resampling.LANCZOS)
+    return np.ascontiguousarray(np.asarray(square).reshape(size, size, -1).transpose(2, 0, 1))
+
+
+def _colour(image: Image.Image, mode: Mode) -> Image.Image:
+    """Upright, 8 bit, in `mode`."""
+    upright = _eight_bit(ImageOps.exif_transpose(image))
+    if "transparency" in upright.info or upright.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
+        upright = upright.convert("RGBA")
+        if mode != "RGBA":
+            upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
+    return upright.convert(mode)
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
+        return image
+    values, top = np.asarray(image, np.float64), 1 if image.mode == "F" else 65535
+    if not (values.min() >= 0 and values.max() <= top):  # NaN fails too
+        raise ValueError(f"grey values {values.min():g} to {values.max():g}, expected 0 to {top}")
+    return Image.fromarray(np.rint(values * (255 / top)).astype(np.uint8))
+
+
+def _is_grey(palette: list[int]) -> bool:
+    red, green, blue = palette[0::3], palette[1::3], palette[2::3]
+    return red == green == blue

@@ -1,0 +1,67 @@
+"""Sums over processes (torch.distributed), differentiable any number of times; the identity in a single process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def world() -> tuple[int, int]:
+    """(rank, number of processes); (0, 1) where no process group runs."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
+
+
+class _AllReduce(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        x = x.clone()
+        dist.all_reduce(x)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        # The objective is the sum of the processes' losses: the gradient is summed as well, and stays differentiable.
+        return all_sum(grads[0])
+
+
+def all_sum(x: Tensor) -> Tensor:
+    """sum over processes of x [...]; gradients flow through."""
+    return x if world()[1] == 1 else _AllReduce.apply(x)  # type: ignore[no-untyped-call,no-any-return]
+
+
+@torch.no_grad()
+def average(tensors: list[Tensor]) -> list[Tensor]:
+    """The mean over processes of every tensor, by one flat all-reduce."""
+    _, n = world()
+    if n == 1:
+        return tensors
+    flat = torch.cat([t.reshape(-1) for t in tensors])
+    dist.all_reduce(flat)
+    flat /= n
+    return [part.view_as(t) for part, t in zip(flat.split([t.numel() for t in tensors]), tensors, strict=True)]
+
+
+@torch.no_grad()
+def gather_rows(x: Tensor) -> Tensor:
+    """The rows of every process, in order of rank: [B, ...] -> [N B, ...]."""
+    _, n = world()
+    if n == 1:
+        return x
+    out = x.new_empty((n * x.shape[0], *x.shape[1:]))
+    dist.all_gather_into_tensor(out, x.contiguous())
+    return out
+
+
+def agree(flag: bool, device: torch.device) -> bool:
+    """True in every process if `flag` is true in any."""
+    _, n = world()
+    if n == 1:
+        return flag
+    t = torch.tensor(float(flag), device=device)
+    dist.all_reduce(t, op=dist.ReduceOp.MAX)
+    return bool(t.item())

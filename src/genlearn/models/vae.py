@@ -1,0 +1,175 @@
+"""The variational autoencoder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from torch import Tensor, nn
+
+from genlearn._types import Batch, Likelihood, Logs, Nets, ScoreKind
+from genlearn.estimator import GenerativeEstimator, Shape
+from genlearn.losses.elbo import importance_bound, kl_standard_normal, log_bernoulli, log_normal
+from genlearn.maths.rng import Rng, bernoulli, make_rng, normal
+from genlearn.nets.conv import ConvDecoder, ConvEncoder, image_shape
+from genlearn.nets.mlp import MLP, Activation
+from genlearn.parameters import Range
+from genlearn.train import Player, Stage, Stream
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator):  # type: ignore[misc]
+    """Variational autoencoder: p(x) = E_{z ~ N(0, I)} p(x | z), trained by the evidence lower bound (in nats)
+
+    ELBO = E_{q(z | x)}[log p(x | z)] - beta KL(q(z | x) || p(z)),  q(z | x) = N(mean(x), diag exp(log_var(x))).
+
+    p(x | z) is Bernoulli on [0, 1] pixels or Gaussian with one learned variance. `transform` gives the mean of
+    q(z | x), `inverse_transform` E[x | z]; `score_samples` is the ELBO (beta = 1) with 16 fixed draws of the noise,
+    shared by all rows.
+
+    Kingma and Welling 2014, algorithm 1 and equation 10; Higgins et al. 2017 (beta); Burda et al. 2016 (IWAE bound).
+    """
+
+    n_latent: Annotated[int, Range(1), "dimensions of z"] = 20
+    hidden: Annotated[tuple[int, ...], Range(1), "hidden layers of the encoder; the decoder mirrors them"] = (200, 200)
+    network: Annotated[Literal["mlp", "conv"], "fully connected or convolutional"] = "mlp"
+    width: Annotated[int, Range(1), "channels of the first convolution"] = 32
+    activation: Annotated[Activation, "between fully connected layers"] = "relu"
+    likelihood: Annotated[Literal["bernoulli", "gaussian"], "law of the pixels"] = "bernoulli"
+    beta: Annotated[float, Range(0), "weight of the KL term"] = 1.0
+    binarize: Annotated[bool, "draw binary pixels afresh from grey ones for each batch (bernoulli)"] = True
+
+    family: ClassVar[str] = "autoencoder"
+    paper: ClassVar[str] = "Kingma and Welling 2014"
+
+    @property
+    def _pixels(self) -> bool:  # type: ignore[override]
+        return self.likelihood == "bernoulli"
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.n_latent
+
+    def _build(self, shape: Shape, rng: torch.Generator) -> Nets:
+        d, k = math.prod(shape), self.n_latent
+        encoder: nn.Module
+        decoder: nn.Module
+        if self.network == "conv":
+            image = image_shape(shape)
+            encoder = nn.Sequential(nn.Unflatten(1, image), ConvEncoder(image, self.width, 2 * k))
+            decoder = nn.Sequential(ConvDecoder(image, self.width, k), nn.Flatten())
+        else:
+            encoder = MLP((d, *self.hidden, 2 * k), self.activation)
+            decoder = MLP((k, *self.hidden[::-1], d), self.activation)
+        return nn.ModuleDict({"encoder": encoder, "decoder": decoder, "pixels": PixelBias(d, self.likelihood)})
+
+    def _stages(self, shape: Shape) -> Sequence[Stage]:
+        owns = ("encoder", "decoder", "pixels")
+        return [Stage("learn", [Player("vae", owns, self._loss, self._optimizer())], self._budget(), start=self._start)]
+
+    @staticmethod
+    def _start(nets: Nets, stream: Stream, rng: Rng) -> None:
+        pixels: PixelBias = nets["pixels"]  # type: ignore[assignment]
+        pixels.fit(stream.mean(), None if pixels.bernoulli else stream.variance())
+
+    def _binary(self, x: Tensor, rng: torch.Generator) -> Tensor:
+        return bernoulli(x, rng) if self.binarize and self.likelihood == "bernoulli" else x
+
+    def _posterior(self, nets: Nets, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z | x), each [B, L]."""
+        mean, log_var = nets["encoder"](x.flatten(1)).chunk(2, 1)
+        return mean, log_var
+
+    def _log_p(self, nets: Nets, x: Tensor, z: Tensor) -> Tensor:
+        """log p(x | z) in nats [B]."""
+        return nets["pixels"](x.flatten(1), nets["decoder"](z))  # type: ignore[no-any-return]
+
+    def _loss(self, nets: Nets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
+        """-ELBO, one draw of z = mean + exp(log_var / 2) eps for each image."""
+        x = self._binary(batch.x, rng)
+        mean, log_var = self._posterior(nets, x)
+        z = mean + (0.5 * log_var).exp() * normal(mean.shape, rng, mean.dtype)
+        reconstruction = -self._log_p(nets, x, z).mean()
+        kl = kl_standard_normal(mean, log_var).mean()
+        return reconstruction + self.beta * kl, {"reconstruction": reconstruction, "kl": kl}
+
+    def _log_weights(self, nets: Nets, x: Tensor, noise: Tensor) -> Tensor:
+        """log p(x, z) - log q(z | x) for z = mean + sd * noise: noise [K, 1 or B, L] -> [K, B]."""
+        mean, log_var = self._posterior(nets, x)
+        zero, log_w = torch.zeros_like(mean), []
+        for eps in noise:
+            z = mean + (0.5 * log_var).exp() * eps
+            log_w.append(
+                self._log_p(nets, x, z) + log_normal(z, zero, zero) - log_normal(z, mean, 0.5 * log_var)
+            )
+        return torch.stack(log_w)
+
+    def _elbo(self, nets: Nets, x: Tensor, noise: Tensor) -> Tensor:
+        """The mean of log p(x | z) over the noise, minus the KL term in closed form [B]."""
+        mean, log_var = self._posterior(nets, x)
+        sd = (0.5 * log_var).exp()
+        fit = torch.stack([self._log_p(nets, x, mean + sd * eps) for eps in noise]).mean(0)
+        return fit - kl_standard_normal(mean, log_var)
+
+    def _sample(self, nets: Nets, n: int, rng: torch.Generator) -> Tensor:
+        return self._decode(nets, normal((n, self.n_latent), rng, self._dtype))
+
+    def _encode(self, nets: Nets, x: Tensor) -> Tensor:
+        return self._posterior(nets, x)[0]
+
+    def _decode(self, nets: Nets, z: Tensor) -> Tensor:
+        return nets["pixels"].mean(nets["decoder"](z))  # type: ignore[operator,no-any-return]
+
+    def _score_kind(self, nets: Nets) -> ScoreKind:
+        return "lower bound"
+
+    def _score(self, nets: Nets, x: Tensor) -> Tensor:
+        noise = normal((16, 1, self.n_latent), make_rng(0, x.device), x.dtype)
+        return self._elbo(nets, x, noise)
+
+    def _likelihoods(self, nets: Nets, x: Tensor, rng: torch.Generator) -> dict[str, Likelihood]:
+        elbo, iwae = [], []
+        for rows in x.split(500):
+            rows = self._binary(rows, rng)
+            noise = normal((50, len(rows), self.n_latent), rng, rows.dtype)
+            elbo.append(self._elbo(nets, rows, noise[:8]))
+            iwae.append(importance_bound(self._log_weights(nets, rows, noise)))
+        return {
+            "ELBO": Likelihood(torch.cat(elbo), "lower bound"),
+            "IWAE-50": Likelihood(torch.cat(iwae), "lower bound"),
+        }
+
+
+class PixelBias(nn.Module):
+    """The law of the pixels around the decoder's output, started at the moments of the data.
+
+    bernoulli: p = sigmoid(out + bias); gaussian: N(out + bias, exp(log_sigma)^2), one learned scale.
+    """
+
+    def __init__(self, d: int, likelihood: Literal["bernoulli", "gaussian"]) -> None:
+        super().__init__()
+        self.bernoulli = likelihood == "bernoulli"
+        self.bias = nn.Parameter(torch.zeros(d))
+        if not self.bernoulli:
+            self.log_sigma = nn.Parameter(torch.zeros(()))
+
+    @torch.no_grad()
+    def fit(self, mean: Tensor, variance: Tensor | None) -> None:
+        """Start from the pixels' means (as logits) and their overall standard deviation."""
+        mean = mean.flatten()
+        self.bias.copy_(mean.clamp(0.01, 0.99).logit() if self.bernoulli else mean)
+        if variance is not None:
+            self.log_sigma.copy_(variance.mean().sqrt().clamp_min(1e-6).log())
+
+    def mean(self, out: Tensor) -> Tensor:
+        """E[x] [B, d]."""
+        return (out + self.bias).sigmoid() if self.bernoulli else out + self.bias
+
+    def forward(self, x: Tensor, out: Tensor) -> Tensor:
+        """log p(x) in nats [B]."""
+        out = out + self.bias
+        return log_bernoulli(x, out) if self.bernoulli else log_normal(x, out, self.log_sigma)

@@ -1,0 +1,1 @@
+"""Networks: modules that map tensors and hold parameters and buffers, nothing else."""

@@ -1,0 +1,89 @@
+"""Fully connected networks, whose dropout draws from an explicit generator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from genlearn.maths.rng import uniform
+
+Activation: TypeAlias = Literal["relu", "tanh", "leaky_relu", "softplus", "sigmoid", "elu", "silu"]
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "leaky_relu": nn.LeakyReLU,
+    "softplus": nn.Softplus,
+    "sigmoid": nn.Sigmoid,
+    "elu": nn.ELU,
+    "silu": nn.SiLU,
+}
+
+
+def activation(name: str) -> nn.Module:
+    """The module of an activation by name; leaky ReLU has slope 0.2 (Radford et al. 2016)."""
+    return nn.LeakyReLU(0.2) if name == "leaky_relu" else ACTIVATIONS[name]()
+
+
+def dropout(x: Tensor, keep: float, rng: torch.Generator | None) -> Tensor:
+    """x * m / keep with m ~ Bernoulli(keep) for every element; x itself if `rng` is None or keep = 1."""
+    if rng is None or keep == 1.0:
+        return x
+    return x * uniform(x.shape, rng, x.dtype).lt_(keep).mul_(1 / keep)
+
+
+def init_uniform(module: nn.Module, limit: float, rng: torch.Generator) -> None:
+    """Weights ~ U(-limit, limit), biases 0, in every linear or convolutional layer."""
+    for name, p in module.named_parameters():
+        nn.init.zeros_(p) if name.endswith("bias") else nn.init.uniform_(p, -limit, limit, generator=rng)
+
+
+class Maxout(nn.Module):
+    """h_i = max_j (x W_ij + b_ij), j = 1 .. pieces: [B, n_in] -> [B, units] (Goodfellow et al. 2013, section 2)."""
+
+    def __init__(self, n_in: int, units: int, pieces: int) -> None:
+        super().__init__()
+        self.pieces = pieces
+        self.linear = nn.Linear(n_in, units * pieces)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x).unflatten(1, (-1, self.pieces)).amax(2)  # type: ignore[no-any-return]
+
+
+class MLP(nn.Module):
+    """Layers of `sizes` with an activation (or maxout) between them, linear at the end: [B, ...] -> [B, sizes[-1]].
+
+    `pieces` > 0 makes the hidden layers maxout. `keep_input` and `keep_hidden` are the probabilities with which dropout
+    keeps a unit; it acts where the caller gives `rng`.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activation_name: str = "relu",
+        *,
+        pieces: int = 0,
+        keep_input: float = 1.0,
+        keep_hidden: float = 1.0,
+    ) -> None:
+        super().__init__()
+        pairs = list(zip(sizes, sizes[1:], strict=False))
+        self.hidden = nn.ModuleList(
+            Maxout(n, m, pieces) if pieces else nn.Sequential(nn.Linear(n, m), activation(activation_name))
+            for n, m in pairs[:-1]
+        )
+        self.out = nn.Linear(*pairs[-1])
+        self.keep_input, self.keep_hidden = keep_input, keep_hidden
+
+    def features(self, x: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        """The last hidden layer [B, sizes[-2]]."""
+        x = x.flatten(1)
+        for i, layer in enumerate(self.hidden):
+            x = layer(dropout(x, self.keep_input if i == 0 else self.keep_hidden, rng))
+        return x
+
+    def forward(self, x: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        last = self.keep_hidden if len(self.hidden) else self.keep_input
+        return self.out(dropout(self.features(x, rng), last, rng))  # type: ignore[no-any-return]

@@ -1,0 +1,332 @@
+"""A run is a folder: create, record, train, resume, open.
+
+run.json · model/ · checkpoints/ · journal.jsonl · tensorboard/ · samples/*.png · evaluation.json · report.html
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import platform
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from genlearn import __version__, registry
+from genlearn._types import Nets
+from genlearn.data import Data, load
+from genlearn.draw import grid, scatter
+from genlearn.estimator import GenerativeEstimator
+from genlearn.maths.collective import world
+from genlearn.metrics import Result, evaluate, parzen
+from genlearn.parameters import unknown
+from genlearn.train import Journal, Keeper, Monitor, Progress
+from genlearn.train.checkpoint import write_atomically
+
+FORMAT = 1
+BUDGET = ("epochs", "images", "minutes")
+
+
+@dataclass
+class Run:
+    """A run folder and its record, the content of run.json."""
+
+    path: Path
+    record: dict[str, Any]
+
+    # --- create, open
+
+    @classmethod
+    def create(
+        cls, path: str | Path, model: str, source: str, parameters: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> Run:
+        """A new folder for `model` with these hyper-parameters on the data set `source`, loaded with `options`.
+
+        Raises ValueError for an unknown model or a parameter out of range, FileExistsError if a run is there already.
+        """
+        path = Path(path)
+        estimator = registry.model(model)(**parameters)
+        estimator.check_parameters()
+        if (path / "run.json").exists():
+            raise FileExistsError(
+                f"{path} already holds a run; the usual fix is another --out, or --resume to continue it"
+            )
+        if estimator.random_state is None:
+            estimator.random_state = int(np.random.SeedSequence().generate_state(1)[0] % 2**31)
+        record = {
+            "format": FORMAT,
+            "version": __version__,
+            "model": model,
+            "parameters": estimator.get_params(deep=False),
+            "data": {"source": str(source), "options": dict(options)},
+            "status": "created",
+        }
+        return cls(path, record)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """The run in a folder; a one-line ValueError if there is none, or one of another format."""
+        path = Path(path)
+        try:
+            record = json.loads((path / "run.json").read_text())
+        except FileNotFoundError:
+            raise ValueError(f"{path} holds no run.json, expected the folder of a run") from None
+        except (json.JSONDecodeError, NotADirectoryError) as error:
+            raise ValueError(f"{path}/run.json cannot be read ({error})") from None
+        if record.get("format") != FORMAT:
+            raise ValueError(
+                f"{path} is a run of format {record.get('format')} (genlearn {record.get('version')}), this is genlearn "
+                f"{__version__} with format {FORMAT}; the usual fix is to use the version that wrote it"
+            )
+        return cls(path, record)
+
+    def write(self) -> None:
+        """Write run.json, atomically; in the first process only."""
+        if world()[0] == 0:
+            write_atomically(self.path / "run.json", (json.dumps(self.record, indent=2) + "\n").encode())
+
+    # --- what is in it
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    @property
+    def estimator(self) -> GenerativeEstimator:
+        """A fresh model with the run's hyper-parameters."""
+        parameters = {k: tuple(v) if isinstance(v, list) else v for k, v in self.record["parameters"].items()}
+        return registry.model(self.record["model"])(**parameters)
+
+    def model(self) -> GenerativeEstimator:
+        """The trained model."""
+        if not (self.path / "model" / "model.json").exists():
+            raise ValueError(
+                f"{self.path} holds no trained model (the run is {self.record['status']}); "
+                f"the usual fix is genlearn train --resume {self.path}"
+            )
+        return registry.load(self.path / "model")
+
+    def data(self) -> Data:
+        """The data set, loaded as when the run was made; ValueError if its content has changed since."""
+        about = self.record["data"]
+        data = load(about["source"], **about["options"])
+        hashes = {side: getattr(data, side).hash for side in ("train", "valid", "test")}
+        if about.get("hash", hashes) != hashes:
+            raise ValueError(
+                f"the data set {about['source']} has changed since {self.path} was made (the hashes differ); "
+                "the usual fix is to restore it, or to start a new run"
+            )
+        about |= {"hash": hashes, "name": data.name, "split": data.split, "shape": list(data.shape)}
+        about |= {"n": {side: len(getattr(data, side)) for side in hashes}, "licence": data.licence}
+        return data
+
+    def journal(self) -> Journal:
+        """The curves."""
+        journal = Journal(self.path)
+        journal.rewind(2**62)
+        return journal
+
+    def results(self) -> list[Result]:
+        """The scores of evaluation.json, empty where there is none."""
+        path = self.path / "evaluation.json"
+        return [Result.from_json(row) for row in json.loads(path.read_text())] if path.exists() else []
+
+    # --- train
+
+    def train(
+        self,
+        resume: bool = False,
+        on_tick: Callable[[Progress, float], None] | None = None,
+        monitors: Sequence[str] = (),
+        keep_every: float = 30.0,
+        budget: Mapping[str, Any] | None = None,
+    ) -> GenerativeEstimator:
+        """Train, or continue; the folder always holds what is needed to resume to the same bits.
+
+        `budget` (epochs, images, minutes) replaces the recorded one. SIGINT and SIGTERM checkpoint first and leave the
+        run `stopped`; a second SIGINT interrupts at once.
+        """
+        self.record["parameters"] |= budget or {}
+        data, estimator, first = self.data(), self.estimator, world()[0] == 0
+        if first:
+            (self.path / "samples").mkdir(parents=True, exist_ok=True)
+        self.record |= {"status": "running", "hardware": hardware(), "started": _now()}
+        self.write()
+        x, y = estimator._validate(data, reset=True)
+        journal = Journal(self.path if first else None)
+        with _signals() as stop:
+            try:
+                training = estimator._learn(
+                    x, y, resume,
+                    journal=journal,
+                    keeper=Keeper(self.path / "checkpoints"),
+                    keep_every=keep_every,
+                    monitors=self._monitors(estimator, data, monitors) if first else (),
+                    stop=stop,
+                    on_tick=on_tick or (lambda progress, limit: None),
+                )  # fmt: skip
+            except BaseException:
+                self.record["status"] = "failed"
+                with contextlib.suppress(OSError):  # the disk may be full: the first error is the one to report
+                    self.write()
+                raise
+            finally:
+                journal.close()
+        p = training.progress
+        self.record |= {
+            "status": "finished" if p.finished else "stopped",
+            "ended": _now(),
+            "images": p.images,
+            "seconds": round(p.seconds, 3),
+            "cost": {"device_hours": round(p.seconds * world()[1] / 3600, 5), "processes": world()[1]},
+        }
+        if first:
+            estimator.save(self.path / "model")
+            self.write()
+        return estimator
+
+    def _monitors(self, estimator: GenerativeEstimator, data: Data, names: Sequence[str]) -> list[Monitor]:
+        every = max(len(data.train), 10_000)
+        known: dict[str, tuple[bool, Callable[[Nets, int], dict[str, float]]]] = {}
+        if hasattr(estimator, "sample"):
+            known["samples"] = (True, _Samples(estimator, self.path / "samples", data))
+            known["parzen"] = (False, _Parzen(estimator, data))
+        if hasattr(estimator, "score_samples") and len(data.valid):
+            known["score"] = (True, _Score(estimator, data))
+        for name in names:
+            if name not in known:
+                raise ValueError(unknown("monitor", name, tuple(known)))
+        return [Monitor(name, every, run) for name, (always, run) in known.items() if always or name in names]
+
+    # --- evaluate
+
+    def evaluate(
+        self, metrics: Sequence[str] | None = None, n_samples: int = 10_000, seed: int = 0, record: bool = True
+    ) -> list[Result]:
+        """Score the model on test images and keep the scores in evaluation.json."""
+        data, model = self.data(), self.model()
+        results = evaluate(
+            train=units(data.train.x),
+            valid=units(data.valid.x),
+            test=units(data.test.x),
+            sample=(lambda n: units(model.sample(n, random_state=seed))) if hasattr(model, "sample") else None,
+            likelihoods=(lambda x: model.log_likelihoods(data.test.x, random_state=seed))
+            if hasattr(model, "log_likelihoods")
+            else None,
+            metrics=metrics,
+            n_samples=n_samples,
+            seed=seed,
+        )
+        if record:
+            kept = {r.name: r for r in self.results()} | {r.name: r for r in results}
+            content = json.dumps([r.to_json() for r in kept.values()], indent=2) + "\n"
+            write_atomically(self.path / "evaluation.json", content.encode())
+        return results
+
+
+def units(x: Any) -> NDArray[Any]:
+    """Images as floats, uint8 scaled to [0, 1]."""
+    array = np.asarray(x)
+    return array.astype(np.float32) / 255 if array.dtype == np.uint8 else array
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@dataclass
+class _Samples:
+    """Writes a grid of 64 samples, the same seeds each time; points in the plane are scattered over data."""
+
+    estimator: GenerativeEstimator
+    folder: Path
+    data: Data
+
+    def __call__(self, nets: Nets, images: int) -> dict[str, float]:
+        path = self.folder / f"images-{images:012d}.png"
+        if len(self.data.shape) == 1 and self.data.shape[0] == 2:
+            points = self.estimator.sample(1000, random_state=0, nets=nets)
+            write_atomically(path, scatter(points, self.data.train.x[:1000].numpy()))
+        else:
+            write_atomically(path, _png(grid(self.estimator.sample(64, random_state=0, nets=nets), columns=8)))
+        return {}
+
+
+@dataclass
+class _Score:
+    """The mean score of the first 200 validation images."""
+
+    estimator: GenerativeEstimator
+    data: Data
+
+    def __call__(self, nets: Nets, images: int) -> dict[str, float]:
+        x = self.estimator._validate(self.data.valid.x[:200].numpy())[0]
+        score = self.estimator._blocks(self.estimator._score, x, nets)  # type: ignore[attr-defined]
+        return {f"valid/{self.estimator._score_kind(nets)}": score.mean().item()}  # type: ignore[attr-defined]
+
+
+@dataclass
+class _Parzen:
+    """The Parzen log-likelihood of 1,000 validation images under 10,000 samples (a picture of progress, no goal)."""
+
+    estimator: GenerativeEstimator
+    data: Data
+
+    def __call__(self, nets: Nets, images: int) -> dict[str, float]:
+        valid = units(self.data.valid.x[:1000])
+        samples = units(self.estimator.sample(10_000, random_state=0, nets=nets))
+        return {"valid/parzen": parzen(samples, valid, valid).value}
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[Callable[[], bool]]:
+    """A flag that SIGINT and SIGTERM raise; in a thread other than the main one nothing is caught."""
+    flag = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield flag.is_set
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if flag.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        flag.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield flag.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def hardware() -> dict[str, Any]:
+    """What the run ran on."""
+    return {
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "processes": world()[1],
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }

@@ -1,0 +1,1 @@
+"""Samplers: iterators that yield states."""

@@ -1,0 +1,126 @@
+"""Checkpoints: one safetensors file each, written whole or not at all; loading never runs code."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+FORMAT = 1
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: a temporary neighbour, fsync, rename. OSError in one line if that fails."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(
+            error.errno,
+            f"could not write {path}: {error.strerror}; what was there before is untouched, "
+            "the usual fix is to free space (or choose another folder) and resume",
+        ) from None
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Split a nested dict into its tensors, by path, and everything else (JSON)."""
+    tensors: dict[str, Tensor] = {}
+    rest: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Tensor):
+            tensors[f"{prefix}{key}"] = value.detach().contiguous().cpu()
+        elif isinstance(value, dict):
+            inner, rest[str(key)] = flatten(value, f"{prefix}{key}/")
+            tensors |= inner
+        else:
+            rest[str(key)] = value
+    return tensors, rest
+
+
+def unflatten(tensors: dict[str, Tensor], rest: dict[str, Any]) -> dict[str, Any]:
+    """The inverse of `flatten` (keys come back as text)."""
+    tree: dict[str, Any] = json.loads(json.dumps(rest))
+    for path, value in tensors.items():
+        *parents, key = path.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[key] = value
+    return tree
+
+
+def write(path: Path, tree: dict[str, Any]) -> None:
+    """Write a nested dict of tensors and JSON values to `path`, atomically."""
+    tensors, rest = flatten(tree)
+    # Shared memory (tied weights, views) would be refused: every tensor is written by itself.
+    content = save({k: t.clone() for k, t in tensors.items()}, {"format": str(FORMAT), "state": json.dumps(rest)})
+    write_atomically(path, content)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read what `write` wrote; a one-line ValueError if the file is damaged or of another version."""
+    try:
+        with safe_open(str(path), "pt") as file:
+            meta = file.metadata() or {}
+            if meta.get("format") != str(FORMAT):
+                raise ValueError(
+                    f"{path} has checkpoint format {meta.get('format')}, expected {FORMAT}; "
+                    "the usual fix is to resume with the version that wrote it"
+                )
+            return unflatten({key: file.get_tensor(key) for key in file.keys()}, json.loads(meta["state"]))  # noqa: SIM118
+    except (SafetensorError, FileNotFoundError) as error:
+        raise ValueError(f"{path} is no readable checkpoint ({error}); the usual fix is to use an older one") from None
+
+
+class Keeper:
+    """A folder of checkpoints, the last `keep` of them, named by the images seen."""
+
+    def __init__(self, folder: Path, keep: int = 2) -> None:
+        self.folder, self.keep = folder, keep
+
+    def paths(self) -> list[Path]:
+        """The checkpoints, oldest first."""
+        return sorted(self.folder.glob("images-*.safetensors"))
+
+    def save(self, images: int, tree: dict[str, Any]) -> Path:
+        """Write one and forget the oldest beyond `keep`."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"images-{images:012d}.safetensors"
+        write(path, tree)
+        for old in self.paths()[: -self.keep]:
+            old.unlink()
+        return path
+
+    def latest(self) -> dict[str, Any] | None:
+        """The newest checkpoint, or None."""
+        paths = self.paths()
+        return read(paths[-1]) if paths else None
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Momenta and counts by parameter index; rates come from the schedules and are not state."""
+    state = optimizer.state_dict()["state"]
+    return {str(i): {k: v for k, v in s.items() if v is not None} for i, s in state.items()}
+
+
+def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """The inverse of `optimizer_state`."""
+    inner = optimizer.state_dict()
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    inner["state"] = {
+        # Fused kernels want a momentum with the strides (channels_last) of its parameter.
+        int(i): {k: torch.empty_like(parameters[int(i)]).copy_(v) if v.ndim else v for k, v in s.items()}
+        for i, s in state.items()
+    }
+    optimizer.load_state_dict(inner)

@@ -1,0 +1,82 @@
+"""Optimisers of torch by name, with schedules; fused where torch has a fused form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import nn
+
+from genlearn.train.schedules import Schedule
+
+OptimizerName: TypeAlias = Literal[
+    "sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw", "adamax", "nadam", "radam"
+]
+_MOMENTUM = ("momentum", "nesterov")
+_BETAS = ("adam", "adamw", "adamax", "nadam", "radam")
+_FUSED = ("sgd", "momentum", "nesterov", "adam", "adamw")
+_CLASSES: dict[str, type[torch.optim.Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "momentum": torch.optim.SGD,
+    "nesterov": torch.optim.SGD,
+    "adagrad": torch.optim.Adagrad,
+    "adadelta": torch.optim.Adadelta,
+    "rmsprop": torch.optim.RMSprop,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "adamax": torch.optim.Adamax,
+    "nadam": torch.optim.NAdam,
+    "radam": torch.optim.RAdam,
+}
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """How a player descends.
+
+    `lr` and `momentum` are numbers or schedules of the images that the player has seen. `momentum` and `nesterov` use
+    the momentum (v <- m v + g, p <- p - lr v), the Adam family uses `betas`. Weight decay falls on matrices and
+    kernels, not on biases. `scale` multiplies the rate of the parameters whose names begin with a key.
+    """
+
+    name: OptimizerName = "adam"
+    lr: float | str = 1e-3
+    momentum: float | str = 0.9
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    scale: Mapping[str, float] = field(default_factory=dict)
+
+    def build(self, parameters: Iterable[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
+        """The torch optimiser over named parameters, at the first value of its schedules."""
+        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+        device = "cpu"
+        for name, p in parameters:
+            scale = next((s for prefix, s in self.scale.items() if name.startswith(prefix)), 1.0)
+            groups.setdefault((scale, p.ndim > 1 and self.weight_decay > 0), []).append(p)
+            device = p.device.type
+        options: dict[str, Any] = {"lr": 1.0}
+        if self.name in _MOMENTUM:
+            options |= {"momentum": 0.5, "nesterov": self.name == "nesterov"}
+        elif self.name in _BETAS:
+            options |= {"betas": self.betas}
+        fused = self.name in _FUSED or (self.name == "adagrad" and device == "cpu")
+        options["fused" if fused else "foreach"] = True
+        optimizer = _CLASSES[self.name](
+            [
+                {"params": ps, "weight_decay": self.weight_decay * decays, "scale": scale}
+                for (scale, decays), ps in groups.items()
+            ],
+            **options,
+        )
+        self.schedule(optimizer, 0)
+        return optimizer
+
+    def schedule(self, optimizer: torch.optim.Optimizer, images: int) -> None:
+        """Set rate and momentum for a player that has seen `images` images."""
+        lr = Schedule.parse(self.lr)(images)
+        for group in optimizer.param_groups:
+            group["lr"] = lr * group["scale"]
+            if self.name in _MOMENTUM:
+                group["momentum"] = Schedule.parse(self.momentum)(images)

@@ -1,0 +1,71 @@
+"""Who may import whom: walks the AST of every module and fails on anything else."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "genlearn"
+
+GROUND = {"_types", "maths"}
+BASE = GROUND | {"train", "data", "draw"}
+TRAINED = BASE | {"nets", "losses", "samplers", "parameters", "estimator"}
+ALLOWED = {
+    "_types": set(),
+    "maths": {"_types"},
+    "nets": GROUND,
+    "losses": GROUND | {"nets"},
+    "samplers": GROUND | {"nets"},
+    "train": GROUND,
+    "data": GROUND,
+    "draw": GROUND,
+    "metrics": GROUND,
+    "parameters": BASE,
+    "estimator": BASE | {"parameters"},
+    "models": TRAINED,
+    "registry": TRAINED | {"models"},
+    "run": TRAINED | {"models", "registry", "metrics"},
+    "report": TRAINED | {"models", "registry", "metrics", "run"},
+    "cli": TRAINED | {"models", "registry", "metrics", "run", "report"},
+    "__main__": {"cli"},
+}
+
+
+def floor_of(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The rooms of genlearn that a module imports, at any depth and in any function."""
+    package = ["genlearn", *path.relative_to(SOURCE).parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            stem = ".".join([*base, *([node.module] if node.module else [])])
+            names = [f"{stem}.{alias.name}" for alias in node.names] if stem == "genlearn" else [stem]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "genlearn" and len(parts) > 1 and parts[1] != "__version__":
+                yield parts[1]
+
+
+MODULES = sorted(p for p in SOURCE.rglob("*.py") if p != SOURCE / "__init__.py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_imports_point_down(path):
+    floor = floor_of(path)
+    above = {name for name in imports(path) if name != floor and name not in ALLOWED[floor]}
+    assert not above, f"{floor} may not import {sorted(above)}"
+
+
+def test_the_walk_sees_imports():
+    assert "train" in set(imports(SOURCE / "estimator.py"))
+    assert "models" not in ALLOWED["train"]
+    assert "models" not in ALLOWED["metrics"]
