@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0.dev0"
@@ -14,9 +15,8 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     # Models are imported when they are asked for: `import genlearn` stays fast.
-    from genlearn import registry
-
-    for entry in registry.models():
-        if entry.class_name == name:
-            return entry.load()
+    if name[0].isupper():
+        for entry in import_module("genlearn.registry").models():
+            if entry.class_name == name:
+                return entry.load()
     raise AttributeError(f"module 'genlearn' has no attribute {name!r}")

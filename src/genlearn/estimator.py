@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,7 +191,8 @@ class GenerativeEstimator(BaseEstimator):  # type: ignore[misc]
                 f"X has shape {X.shape}, expected (n, d), (n, H, W) or (n, C, H, W); "
                 "the usual fix is numpy.moveaxis(X, -1, 1)"
             )
-        if X.dtype != np.uint8:
+        given = X.dtype
+        if given != np.uint8:
             X = X.astype(np.float32 if self._dtype == torch.float32 else np.float64, copy=False)
             if not np.isfinite(X.sum(dtype=np.float64)):
                 bad = ~np.isfinite(X)
@@ -199,7 +201,7 @@ class GenerativeEstimator(BaseEstimator):  # type: ignore[misc]
                     "expected finite numbers, the usual fix is to leave these rows out"
                 )
         if reset:
-            self._describe(X)
+            self._describe(X, given)
         elif X.shape[1:] != self.shape_:
             raise ValueError(f"X has images of shape {X.shape[1:]}, expected {self.shape_} as in fit")
         labels = None
@@ -211,10 +213,8 @@ class GenerativeEstimator(BaseEstimator):  # type: ignore[misc]
             labels = torch.as_tensor(y.astype(np.int64)) if y.ndim == 1 and y.dtype.kind in "iu" else None
         return self._inward(X), labels
 
-    def _describe(self, X: NDArray[Any]) -> None:
-        import warnings
-
-        self.shape_, self.dtype_ = tuple(X.shape[1:]), X.dtype
+    def _describe(self, X: NDArray[Any], given: np.dtype[Any]) -> None:
+        self.shape_, self.dtype_ = tuple(X.shape[1:]), given if given.kind == "f" else X.dtype
         self.range_ = (0.0, 255.0) if X.dtype == np.uint8 else (0.0, 1.0)
         if self._pixels and X.dtype != np.uint8 and (X.min() < 0 or X.max() > 1):
             low, high = float(X.min()), float(X.max())

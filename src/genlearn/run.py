@@ -45,6 +45,7 @@ class Run:
 
     path: Path
     record: dict[str, Any]
+    signal: int = 0  # the one that stopped training
 
     # --- create, open
 
@@ -149,7 +150,7 @@ class Run:
     def train(
         self,
         resume: bool = False,
-        on_tick: Callable[[Progress, float], None] | None = None,
+        on_tick: Callable[[Progress, float, Journal], None] | None = None,
         monitors: Sequence[str] = (),
         keep_every: float = 30.0,
         budget: Mapping[str, Any] | None = None,
@@ -166,17 +167,19 @@ class Run:
         self.record |= {"status": "running", "hardware": hardware(), "started": _now()}
         self.write()
         x, y = estimator._validate(data, reset=True)
-        journal = Journal(self.path if first else None)
-        with _signals() as stop:
+        journal, keeper = Journal(self.path if first else None), Keeper(self.path / "checkpoints")
+        if resume and not keeper.paths():
+            journal.rewind(-1)  # killed before the first checkpoint: everything is played again
+        with _signals() as caught:
             try:
                 training = estimator._learn(
                     x, y, resume,
                     journal=journal,
-                    keeper=Keeper(self.path / "checkpoints"),
+                    keeper=keeper,
                     keep_every=keep_every,
                     monitors=self._monitors(estimator, data, monitors) if first else (),
-                    stop=stop,
-                    on_tick=on_tick or (lambda progress, limit: None),
+                    stop=lambda: bool(caught),
+                    on_tick=lambda progress, limit: on_tick(progress, limit, journal) if on_tick else None,
                 )  # fmt: skip
             except BaseException:
                 self.record["status"] = "failed"
@@ -185,7 +188,7 @@ class Run:
                 raise
             finally:
                 journal.close()
-        p = training.progress
+        p, self.signal = training.progress, caught[0] if caught else 0
         self.record |= {
             "status": "finished" if p.finished else "stopped",
             "ended": _now(),
@@ -294,21 +297,21 @@ class _Parzen:
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[Callable[[], bool]]:
-    """A flag that SIGINT and SIGTERM raise; in a thread other than the main one nothing is caught."""
-    flag = threading.Event()
+def _signals() -> Iterator[list[int]]:
+    """The SIGINT and SIGTERM that came; in a thread other than the main one nothing is caught."""
+    caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield flag.is_set
+        yield caught
         return
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if flag.is_set() and number == signal.SIGINT:
+        if caught and number == signal.SIGINT:
             raise KeyboardInterrupt
-        flag.set()
+        caught.append(number)
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield flag.is_set
+        yield caught
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -15,7 +15,8 @@ def contrast(net: RestrictedBoltzmann, v: Tensor, p: Tensor, v_model: Tensor, p_
     v / sigma in W and (v - a) / sigma^2 in a). The value is the linear form <parameters, gradient>: it costs no sixth
     matrix product, and is no score.
     """
-    with torch.no_grad():
+    # Under autocast the statistics stay in full precision: they are small differences of means.
+    with torch.no_grad(), torch.autocast(v.device.type, enabled=False):
         x, x_model = net.scaled(v), net.scaled(v_model)
         dW = (x.T @ p).addmm_(x_model.T, p_model, beta=-1 / len(v), alpha=1 / len(v_model))
         # Means as products with a constant vector: a reduction over rows is slower on a CPU.

@@ -56,7 +56,7 @@ class RestrictedBoltzmann(nn.Module):
 
     def hidden_input(self, v: Tensor) -> Tensor:
         """b + (v / sigma) W [B, H]."""
-        return torch.addmm(self.b, self.scaled(v), self.W)
+        return torch.addmm(self.b, self.scaled(v), self.W).to(self.W.dtype)
 
     def visible_term(self, v: Tensor) -> Tensor:
         """The part of the energy that does not depend on h [B]."""
@@ -79,8 +79,8 @@ class RestrictedBoltzmann(nn.Module):
     def mean_visible(self, h: Tensor) -> Tensor:
         """E[v | h]: sigmoid(a + W h) for binary units, a + sigma W h for Gaussian ones [B, D]."""
         if self.visible == "binary":
-            return torch.addmm(self.a, h, self.W.T).sigmoid_()
-        return self.a + self.sigma * (h @ self.W.T)
+            return torch.addmm(self.a, h, self.W.T).to(self.W.dtype).sigmoid_()
+        return self.a + self.sigma * (h @ self.W.T).to(self.W.dtype)
 
     def sample_visible(self, mean: Tensor, rng: torch.Generator) -> Tensor:
         """v ~ p(v | h) from its mean [B, D]."""

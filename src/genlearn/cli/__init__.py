@@ -1,0 +1,55 @@
+"""The command line: a thin face of the registry, the parameter table and the run folder."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from genlearn import __version__
+from genlearn.cli.console import OneLine
+from genlearn.cli.demo import demo
+from genlearn.cli.show import datasets, models
+from genlearn.cli.train import train
+from genlearn.cli.use import evaluate, report, sample
+
+app = typer.Typer(
+    name="genlearn",
+    cls=OneLine,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    epilog="Start with: genlearn demo",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"genlearn {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Train, compare and explore deep generative models on your images."""
+
+
+for command, example in {
+    models: "genlearn models rbm",
+    datasets: "genlearn datasets --json",
+    train: "genlearn train rbm --data mnist --set n_hidden=500 --epochs 5 --out runs/rbm",
+    sample: "genlearn sample runs/rbm --n 64 --seed 0 --out samples.png",
+    evaluate: "genlearn evaluate runs/rbm runs/vae --metrics likelihood,parzen --json",
+    report: "genlearn report runs/rbm runs/vae --out report.html",
+    demo: "genlearn demo --out runs/demo",
+}.items():
+    app.command(epilog=f"Example: {example}")(command)
+
+
+def main() -> None:
+    """The console script."""
+    app(prog_name="genlearn")

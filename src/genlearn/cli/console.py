@@ -1,0 +1,146 @@
+"""Results on stdout, progress and errors on stderr; every error is one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from genlearn.train import Journal, Progress
+
+Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
+LAUNCHED = "GENLEARN_LAUNCHED"
+EVERY = 5.0  # seconds between two lines of progress where there is no terminal
+
+# typer carries its own copy of click in newer releases: the base class of usage errors is found from a public name.
+UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+EXPECTED = (ValueError, OSError, FloatingPointError, MemoryError, ModuleNotFoundError)
+
+
+class OneLine(TyperGroup):
+    """Commands whose errors are one line on stderr: exit code 2 for usage, 1 for the rest, 130 when interrupted."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        """Run a command; never returns in standalone mode."""
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **extra)
+        try:
+            code = super().main(*args, standalone_mode=False, **extra)
+        except UsageError as error:
+            message = error.format_message().rstrip(".")  # type: ignore[attr-defined]
+            command = error.ctx.command_path if error.ctx else "genlearn"  # type: ignore[attr-defined]
+            say(f"error: {_flat(message)}; the usual fix is in {command} --help")
+            sys.exit(2)
+        except (KeyboardInterrupt, typer.Abort):
+            say("error: interrupted")
+            sys.exit(130)
+        except Exception as error:
+            if os.environ.get("GENLEARN_DEBUG"):
+                traceback.print_exc()
+            _fail(describe(error))
+            sys.exit(1)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split())
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line; what is no fault of the user says so."""
+    if isinstance(error, OSError) and error.strerror:
+        return _flat(f"{error.strerror}{f': {error.filename}' if error.filename else ''}")
+    text = _flat(str(error))
+    if isinstance(error, EXPECTED) and text:
+        return text
+    return f"{type(error).__name__}: {text} (unexpected; GENLEARN_DEBUG=1 shows where it happened)"
+
+
+def _fail(message: str) -> None:
+    """Print the error; a process of torchrun leaves it where its parent looks, which prints it once."""
+    path = os.environ.get(ERROR_FILE)
+    if path:
+        extra = {"py_callstack": message, "timestamp": str(int(time.time()))}
+        with open(path, "w") as file:
+            json.dump({"message": {"message": message, "extraInfo": extra}}, file)
+    if not (path and os.environ.get(LAUNCHED)):
+        say(f"error: {message}")
+
+
+def say(line: str) -> None:
+    """One line on stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def stdout() -> Console:
+    """The console of results; wide where it is no terminal, so that nothing is cut."""
+    return Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+
+
+def show(content: Any, as_json: bool, columns: Sequence[str] = (), rows: Sequence[Sequence[Any]] = ()) -> None:
+    """`content` as JSON, or `rows` as a table."""
+    if as_json:
+        print(json.dumps(content, indent=2, default=str))
+        return
+    table = Table(*columns, header_style="bold", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    stdout().print(table, markup=False)
+
+
+@contextmanager
+def training(title: str, minutes: float | None) -> Iterator[Callable[[Progress, float, Journal], None]]:
+    """A tick for `Run.train`: a bar on a terminal, else a line every few seconds."""
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description}", markup=False), BarColumn(),
+        TextColumn("{task.fields[state]}", markup=False), TimeElapsedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    last = 0.0
+    with Bars(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bars:
+        task = bars.add_task(title, total=None, state="")
+
+        def tick(p: Progress, limit: float, journal: Journal) -> None:
+            nonlocal last
+            of_images = p.stage_images / limit
+            of_time = p.stage_seconds / (60 * minutes) if minutes else 0.0
+            state = f"{p.images:,} images {_latest(journal)}"
+            bars.update(task, total=1.0, completed=max(of_images, of_time), state=state)
+            if bars.disable and (time.monotonic() - last > EVERY or max(of_images, of_time) >= 1):
+                last = time.monotonic()
+                say(f"{title}: {max(of_images, of_time):.0%}, {state}, {p.seconds:.1f} s")
+
+        yield tick
+
+
+def _latest(journal: Journal) -> str:
+    """The latest losses."""
+    values: dict[str, float] = {}
+    for row in journal.rows[-5:]:
+        values |= {name: value for name, value in row.items() if name.endswith("/loss")}
+    return " ".join(f"{name} {value:.4g}" for name, value in values.items())
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """A spinner on stderr while something takes long, on a terminal only."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with console.status(what):
+            yield
+    else:
+        yield

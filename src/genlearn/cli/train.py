@@ -1,0 +1,140 @@
+"""`genlearn train`."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from genlearn.cli.console import Json, say, show, stdout, training
+from genlearn.cli.recipe import Recipe
+from genlearn.cli.show import text
+
+if TYPE_CHECKING:
+    from genlearn.run import Run
+
+Option = typer.Option
+
+
+def train(
+    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="A model; with --resume, a run.")] = None,
+    data: Annotated[str | None, Option(help="Name of a data set (genlearn datasets), folder or zip of images.")] = None,
+    settings: Annotated[list[str], Option("--set", metavar="NAME=VALUE", help="A parameter (genlearn models rbm).")] = [],  # noqa: B006
+    preset: Annotated[str | None, Option(help="Start from the parameters of a preset.")] = None,
+    epochs: Annotated[float | None, Option(help="Budget in passes over the data.")] = None,
+    images: Annotated[float | None, Option(help="Budget in images seen.")] = None,
+    minutes: Annotated[float | None, Option(help="Budget in minutes of training.")] = None,
+    out: Annotated[Path | None, Option(help="Folder of the run [default: runs/MODEL-DATA].")] = None,
+    seed: Annotated[int | None, Option(help="Seed of everything random [default: a fresh one].")] = None,
+    device: Annotated[str | None, Option(help="auto, cpu, cuda or mps.")] = None,
+    precision: Annotated[str | None, Option(help="float32, float64 or bf16.")] = None,
+    split: Annotated[str | None, Option(help="hash, or parzen-2014 (mnist).")] = None,
+    size: Annotated[int | None, Option(help="Pixels a side of the images of a folder.")] = None,
+    grey: Annotated[bool | None, Option("--grey/--color", help="How to read a folder.")] = None,
+    alpha: Annotated[str | None, Option(help="Transparency of a folder's images: white or keep.")] = None,
+    monitor: Annotated[list[str], Option(help="What to watch beside the losses: parzen, score.")] = [],  # noqa: B006
+    keep_every: Annotated[float, Option(min=0, help="Seconds between checkpoints.")] = 30.0,
+    processes: Annotated[int, Option(min=1, help="Processes on this machine.")] = 1,
+    resume: Annotated[bool, Option("--resume", help="Continue a run; budgets that are given replace its own.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Print the resolved recipe and stop.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Train a model on images and keep everything in the folder of a run.
+
+    A budget alone (--minutes 10) lifts the default one. SIGINT and SIGTERM checkpoint first; then, as after a crash,
+    genlearn train --resume RUN continues to the same bits.
+    """
+    options = {"split": split, "size": size, "grey": grey, "alpha": alpha}
+    flags = {"epochs": epochs, "images": images, "minutes": minutes}
+    flags |= {"random_state": seed, "device": device, "precision": precision}
+    recipe = Recipe(model, data, options, preset, settings, flags, out, resume)
+    if dry_run:
+        _print_recipe(recipe.run()[0], as_json)
+        return 0
+    if processes > 1:
+        return _launch(recipe, processes, monitor, keep_every, as_json)
+    return _train(recipe, monitor, keep_every, as_json)
+
+
+def _print_recipe(run: Run, as_json: bool) -> None:
+    from genlearn.parameters import table
+
+    rows = [("model", run.record["model"], ""), ("run", str(run.path), "")]
+    data = run.record["data"]
+    rows += [("data", data["source"], " ".join(f"{k}={text(v)}" for k, v in data["options"].items()))]
+    defaults = table(type(run.estimator))
+    for name, value in run.record["parameters"].items():
+        kept = text(value) == text(defaults[name].default)
+        rows.append((name, text(value), "" if kept else f"default {text(defaults[name].default)}"))
+    show({"run": str(run.path), **run.record}, as_json, ("", "", ""), rows)
+
+
+def _launch(recipe: Recipe, n: int, monitors: list[str], keep_every: float, as_json: bool) -> int:
+    """Write the run, then let n processes continue it: they share its folder, parameters and seed."""
+    from genlearn.cli.launch import launch
+
+    run, _ = recipe.run()
+    run.data()
+    run.path.mkdir(parents=True, exist_ok=True)
+    run.write()
+    arguments = ["train", "--resume", str(run.path), "--keep-every", str(keep_every)]
+    for name in monitors:
+        arguments += ["--monitor", name]
+    return launch(n, [*arguments, *(["--json"] if as_json else [])])
+
+
+def _train(recipe: Recipe, monitors: list[str], keep_every: float, as_json: bool) -> int:
+    from genlearn.train.distributed import process_group
+
+    with process_group() as (rank, n):
+        run, resume = _agreed(recipe, rank, n)
+        title = f"{run.record['model']} on {run.record['data']['source']}"
+        if rank == 0:
+            with training(title, run.record["parameters"]["minutes"]) as tick:
+                run.train(resume, tick, monitors, keep_every)
+            _print_end(run, as_json)
+        else:
+            run.train(resume, monitors=monitors, keep_every=keep_every)
+    return 128 + (run.signal or 15) if run.record["status"] == "stopped" else 0
+
+
+def _agreed(recipe: Recipe, rank: int, n: int) -> tuple[Run, bool]:
+    """The run, decided by the first process: it alone looks at the folder and draws the seed."""
+    if n == 1:
+        return recipe.run()
+    from torch.distributed import broadcast_object_list
+
+    box: list[Any] = [recipe.run() if rank == 0 else None]
+    broadcast_object_list(box)
+    return box[0]  # type: ignore[no-any-return]
+
+
+def _print_end(run: Run, as_json: bool) -> None:
+    """What became of the run, and what to do next."""
+    record, journal = run.record, run.journal()
+    final = {name: journal.curve(name)[1][-1] for name in journal.names}
+    samples = sorted((run.path / "samples").glob("*.png"))
+    content = {
+        "run": str(run.path),
+        "status": record["status"],
+        "images": record["images"],
+        "seconds": record["seconds"],
+        "final": final,
+        "model": str(run.path / "model"),
+        "samples": str(samples[-1]) if samples else None,
+    }
+    stopped = record["status"] == "stopped"
+    if stopped:
+        say(f"stopped after {record['images']:,} images; continue with: genlearn train --resume {run.path}")
+    if as_json:
+        print(json.dumps(content))
+        return
+    lines = [f"{record['status']}: {record['images']:,} images in {record['seconds']:.1f} s"]
+    lines += [f"  {name:<24}{value:.5g}" for name, value in final.items()]
+    lines += [f"model    {content['model']}", f"samples  {content['samples'] or 'none'}"]
+    if not stopped:
+        lines += [f"next     genlearn evaluate {run.path}", f"         genlearn report {run.path}"]
+    stdout().print(os.linesep.join(lines), markup=False)

@@ -1,0 +1,117 @@
+"""What can be done with a run: draw samples, score it, write its page."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from genlearn.cli.console import Json, say, show, stdout, waiting
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from genlearn.metrics import Result
+    from genlearn.run import Run
+
+Option = typer.Option
+Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")]
+
+
+def sample(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run or of a saved model.")],
+    n: Annotated[int, Option("--n", min=1, help="How many.")] = 64,
+    seed: Annotated[int, Option(help="Image i depends on the seed and on i alone.")] = 0,
+    out: Annotated[
+        Path | None, Option(help="A grid (.png), the array (.npy) or a folder of PNG files [default: RUN/samples-SEED.png].")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw samples."""
+    from genlearn import registry
+    from genlearn.run import Run
+
+    model = registry.load(run) if (run / "model.json").exists() else Run.open(run).model()
+    if not hasattr(model, "sample"):
+        raise ValueError(f"{type(model).__name__} has no sampler; genlearn models lists what each model can do")
+    out = out or run / f"samples-{seed}.png"
+    with waiting(f"drawing {n:,} samples"):
+        _write(model.sample(n, random_state=seed), out)
+    show({"samples": str(out), "n": n, "seed": seed}, as_json)
+    if not as_json:
+        stdout().print(f"{n:,} samples in {out}", markup=False)
+
+
+def _write(x: NDArray[Any], out: Path) -> None:
+    """Samples as the ending of `out` says."""
+    import numpy as np
+
+    from genlearn.draw import grid
+    from genlearn.train.checkpoint import write_atomically
+
+    points = x.ndim == 2
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix == ".npy":
+        buffer = io.BytesIO()
+        np.save(buffer, x, allow_pickle=False)
+        write_atomically(out, buffer.getvalue())
+    elif out.suffix == ".png":
+        write_atomically(out, picture(x))
+    elif out.suffix or points:
+        raise ValueError(f"--out {out}, expected a .png, a .npy or{' (for images)' if points else ''} a folder")
+    else:
+        out.mkdir(exist_ok=True)
+        for i, image in enumerate(x):
+            write_atomically(out / f"{i:06d}.png", png(grid(image[None], columns=1, pad=0, scale=1)))
+
+
+def evaluate(
+    runs: Runs,
+    metrics: Annotated[str | None, Option(help="Comma separated: likelihood, parzen, nearest [default: all].")] = None,
+    n: Annotated[int, Option("--n", min=1, help="Samples to draw for metrics of samples.")] = 10_000,
+    seed: Annotated[int, Option(help="Seed of samples and of every resampling.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Score runs on test images, and keep the scores in evaluation.json of each."""
+    from genlearn.run import Run
+
+    names = None if metrics is None else [name.strip() for name in metrics.split(",")]
+    opened = [Run.open(path) for path in runs]
+    scores = {}
+    for run in opened:
+        with waiting(f"evaluating {run.name}"):
+            scores[str(run.path)] = run.evaluate(names, n, seed)
+    content = {path: [r.to_json() for r in results] for path, results in scores.items()}
+    rows = [row(Path(path).name, r) for path, results in scores.items() for r in results]
+    show(content, as_json, ("run", "score", "value", "95 % interval", "N", "kind", "floor", "ceiling"), rows)
+    if not as_json:
+        for note in dict.fromkeys(f"{r.name}: {r.notes}" for results in scores.values() for r in results if r.notes):
+            stdout().print(note, markup=False)
+
+
+def row(run: str, r: Result) -> tuple[str, ...]:
+    """A score as a row of the table."""
+    se = "" if r.se is None else f" ± {r.se:.2g}"
+    interval = "" if r.interval is None else f"{r.interval[0]:.4g} to {r.interval[1]:.4g}"
+    ends = ("" if end is None else f"{end:.4g}" for end in (r.floor, r.ceiling))
+    return (run, r.name, f"{r.value:.5g}{se} {r.unit}", interval, f"{r.n:,}", r.kind, *ends)
+
+
+def report(
+    runs: Runs,
+    out: Annotated[Path | None, Option(help="The page [default: RUN/report.html; of several runs, report.html].")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write one self-contained HTML page of a run, or of several side by side."""
+    from genlearn.report import write
+    from genlearn.run import Run
+
+    opened: list[Run] = [Run.open(path) for path in runs]
+    out = out or (runs[0] / "report.html" if len(runs) == 1 else Path("report.html"))
+    with waiting("writing the page"):
+        write(opened, out)
+    show({"report": str(out)}, as_json)
+    if not as_json:
+        stdout().print(str(out), markup=False, soft_wrap=True)

@@ -1,0 +1,7 @@
+"""Run folders -> one self-contained HTML page."""
+
+from __future__ import annotations
+
+from genlearn.report.page import write
+
+__all__ = ["write"]

@@ -1,0 +1,26 @@
+"""Shared data of the tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def digits() -> np.ndarray:
+    """1,797 real 8x8 digits as rows of float32 in [0, 1]."""
+    return (load_digits().data / 16).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def real_mnist() -> None:
+    """Skip where the full MNIST is not at hand."""
+    if not (Path(os.environ.get("GENLEARN_DATA", "/nowhere")) / "mnist").is_dir():
+        pytest.skip("full MNIST is needed: GENLEARN_DATA names no folder that holds mnist/")

@@ -1,0 +1,235 @@
+"""Laws that every registered model obeys."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+
+import genlearn
+from genlearn import registry
+from genlearn.maths.rng import make_rng
+from genlearn.parameters import table
+from genlearn.train import Keeper, Stream
+from genlearn.train.game import Table
+
+NAMES = [entry.name for entry in registry.models()]
+SMALL = {
+    "rbm": {"n_hidden": 24, "n_gibbs": 5},
+    "vae": {"hidden": (16,), "n_latent": 3},
+    "gan": {"hidden": (16,), "hidden_d": (16,), "n_latent": 4},
+}
+
+
+def make(name: str, **changes):
+    common = {"epochs": 2, "batch_size": 50, "random_state": 3, "device": "cpu"}
+    return registry.model(name)(**{**common, **SMALL.get(name, {}), **changes})
+
+
+def weights(model) -> list[torch.Tensor]:
+    return list(model.nets_.state_dict().values())
+
+
+def same(a, b) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(weights(a), weights(b), strict=True))
+
+
+@pytest.fixture(params=NAMES)
+def name(request) -> str:
+    return request.param
+
+
+def test_clone_and_repeat(name, digits):
+    """`fit` is idempotent, and the same seed gives the same bits."""
+    model = make(name)
+    before = model.get_params()
+    model.fit(digits)
+    assert model.get_params() == before
+    twin = clone(model).fit(digits)
+    assert same(model, twin)
+    assert same(model, make(name).fit(digits[::-1]).fit(digits))
+    assert not same(model, make(name, random_state=4).fit(digits))
+
+
+def test_samples_have_the_shape_type_and_range_of_the_data(name, digits):
+    images = digits.reshape(-1, 8, 8)
+    for X, high in ((digits, 1), (images, 1), ((255 * images[:, None]).astype(np.uint8), 255)):
+        samples = make(name).fit(X[:200]).sample(3, random_state=0)
+        assert samples.shape == (3, *X.shape[1:])
+        assert samples.dtype == X.dtype
+        assert samples.min() >= 0
+        assert high / 10 < samples.max() <= high
+
+
+def test_other_ranges_are_mapped_and_mapped_back(name, digits):
+    X = 40 * digits[:200] - 20
+    with pytest.warns(UserWarning, match=r"pixels lie in \[-20, 20\]"):
+        model = make(name).fit(X)
+    samples = model.sample(50, random_state=0)
+    assert samples.min() < -10
+    assert -20 <= samples.min()
+    assert samples.max() <= 20
+
+
+def test_one_seed_an_image(name, digits):
+    model = make(name).fit(digits)
+    many = model.sample(130, random_state=5)
+    assert np.array_equal(many[:7], model.sample(7, random_state=5))
+    assert not np.array_equal(many, model.sample(130, random_state=6))
+    assert len(np.unique(many, axis=0)) == 130
+
+
+def test_save_and_load_give_the_same_bits(name, digits, tmp_path):
+    model = make(name, ema=500.0).fit(digits)
+    model.save(tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"model.json", "weights.safetensors"}
+    twin = registry.load(tmp_path)
+    assert type(twin) is type(model)
+    assert same(model, twin)
+    assert np.array_equal(model.sample(5, random_state=0), twin.sample(5, random_state=0))
+    if hasattr(model, "score_samples"):
+        assert np.array_equal(model.score_samples(digits[:5]), twin.score_samples(digits[:5]))
+
+
+def test_a_model_of_another_format_is_refused_in_one_line(name, digits, tmp_path):
+    make(name).fit(digits[:100]).save(tmp_path)
+    about = json.loads((tmp_path / "model.json").read_text())
+    (tmp_path / "model.json").write_text(json.dumps(about | {"format": 99}))
+    with pytest.raises(ValueError, match="format 99") as error:
+        registry.load(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_player_changes_only_what_it_owns(name):
+    model = make(name)
+    nets = model._fresh_nets((64,), 0)
+    x = torch.rand(100, 64, generator=make_rng(0))
+    stream, rng = Stream(x, None, 50, 0), make_rng(1)
+    for stage in model._stages((64,)):
+        if stage.start is not None:
+            with torch.no_grad():
+                stage.start(nets, stream, rng)
+        table = Table(stage, nets, "float32")
+        for seat in table.seats:
+            before = {n: p.detach().clone() for n, p in nets.named_parameters()}
+            grads, *_ = table._gradients(seat, next(stream), rng)
+            assert all(torch.equal(before[n], p) for n, p in nets.named_parameters()), "a loss moved a parameter"
+            seat.step(grads, nets, 50)
+            changed = {n for n, p in nets.named_parameters() if not torch.equal(before[n], p)}
+            assert changed
+            assert changed <= set(seat.names)
+
+
+def test_a_stopped_run_resumes_to_the_same_bits(name, digits, tmp_path):
+    """A checkpoint carries all state: networks, averages, optimisers, generators, chains, stream."""
+    x = torch.from_numpy(digits)
+
+    def learn(folder, rounds: int | None, resume: bool):
+        model = make(name, ema=700.0, epochs=3, batch_size=64)
+        model._describe(digits, digits.dtype)
+        count = iter(range(10**9))
+        model._learn(
+            x, None, resume, keeper=Keeper(tmp_path / folder),
+            stop=lambda: rounds is not None and next(count) >= rounds,
+        )  # fmt: skip
+        return model
+
+    whole = learn("whole", None, False)
+    for rounds in (1, 17, 40):
+        # Everything global is disturbed in between: a resumed run must not depend on it.
+        cut = learn(f"cut{rounds}", 2 * rounds, False)
+        assert not same(cut, whole)
+        torch.manual_seed(rounds)
+        again = learn(f"cut{rounds}", None, True)
+        assert same(again, whole)
+        assert np.array_equal(again.sample(3, random_state=0), whole.sample(3, random_state=0))
+
+
+def test_hasattr_tells_the_truth(name, digits):
+    model = make(name).fit(digits[:100])
+    entry = next(e for e in registry.models() if e.name == name)
+    for capability in registry.CAPABILITIES:
+        assert hasattr(model, capability) == (capability in entry.capabilities)
+    if hasattr(model, "transform"):
+        codes = model.transform(digits[:4])
+        assert codes.shape == (4, model._n_features_out)
+        assert model.inverse_transform(codes).shape == digits[:4].shape
+    if hasattr(model, "log_likelihoods"):
+        for likelihood in model.log_likelihoods(digits[:30]).values():
+            assert likelihood.values.shape == (30,)
+            assert torch.isfinite(likelihood.values).all()
+
+
+def test_every_parameter_has_help_and_a_valid_default(name):
+    for parameter in table(registry.model(name)).values():
+        assert parameter.help, parameter.name
+        parameter.check(parameter.default)
+        if parameter.default is not None and not isinstance(parameter.default, (str, tuple)):
+            assert parameter.parse(str(parameter.default)) == parameter.default
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 0}, "batch_size is 0, expected an integer at least 1"),
+        ({"epochs": -1}, "epochs is -1, expected a number above 0 or none"),
+        ({"optimizer": "adamm"}, "did you mean 'adam'"),
+        ({"learning_rate": "linear(1)"}, "is no schedule"),
+        ({"precision": "float16"}, "expected float32, float64, bf16"),
+        ({"epochs": None}, "expected a budget"),
+    ],
+)
+def test_parameters_out_of_range_are_refused_in_one_line(name, changes, message, digits):
+    with pytest.raises(ValueError, match="expected") as error:
+        make(name, **changes).fit(digits)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("precision", ["float64", "bf16"])
+def test_precisions(name, precision, digits):
+    model = make(name, precision=precision).fit(digits)
+    assert model.nets_ is not None
+    expected = torch.float64 if precision == "float64" else torch.float32
+    assert all(p.dtype == expected for p in model.nets_.parameters())
+    assert np.isfinite(model.sample(3, random_state=0)).all()
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    ["sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw", "adamax", "nadam", "radam"],
+)
+def test_every_optimiser_moves_every_player(name, optimizer, digits):
+    model = make(name, optimizer=optimizer, epochs=1).fit(digits)
+    start = model._fresh_nets((64,), 0)
+    moved = [not torch.equal(a, b) for a, b in zip(start.parameters(), model.nets_.parameters(), strict=True)]
+    assert all(moved)
+
+
+def test_nan_in_the_data_is_named(name, digits):
+    X = digits.copy()
+    X[7, 3], X[9, 1] = np.nan, np.inf
+    with pytest.raises(ValueError, match="2 NaN or inf values, the first in row 7") as error:
+        make(name).fit(X)
+    assert "\n" not in str(error.value)
+
+
+def test_labels_of_the_wrong_length(name, digits):
+    with pytest.raises(ValueError, match="5 labels, expected 1797"):
+        make(name).fit(digits, np.arange(5))
+
+
+def test_channels_last_is_refused_with_the_fix(name):
+    with pytest.raises(ValueError, match=r"numpy.moveaxis"):
+        make(name).fit(np.zeros((4, 8, 8, 3), np.uint8))
+
+
+def test_unknown_model_and_attribute():
+    with pytest.raises(ValueError, match="did you mean 'rbm'"):
+        registry.model("rbn")
+    assert genlearn.RBM is registry.model("rbm")
+    with pytest.raises(AttributeError, match="no attribute"):
+        genlearn.NoSuchModel  # noqa: B018
