@@ -7,13 +7,14 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
@@ -39,9 +40,10 @@ class OneLine(TyperGroup):
         try:
             code = super().main(*args, standalone_mode=False, **extra)
         except UsageError as error:
-            message = error.format_message().rstrip(".")  # type: ignore[attr-defined]
-            command = error.ctx.command_path if error.ctx else "genlearn"  # type: ignore[attr-defined]
-            say(f"error: {_flat(message)}; the usual fix is in {command} --help")
+            message = _flat(error.format_message())  # type: ignore[attr-defined]
+            context = error.ctx  # type: ignore[attr-defined]
+            fix = f"; the usual fix is in {context.command_path} --help" if context else ""
+            say(f"error: {message.rstrip('.')}{fix}")
             sys.exit(2)
         except (KeyboardInterrupt, typer.Abort):
             say("error: interrupted")
@@ -84,20 +86,23 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def stdout() -> Console:
-    """The console of results; wide where it is no terminal, so that nothing is cut."""
-    return Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+    """Rows of text under bold headings."""
+    filled = Table(*columns, header_style="bold", box=None, pad_edge=False)
+    for row in rows:
+        filled.add_row(*(Text(str(cell)) for cell in row))
+    return filled
 
 
-def show(content: Any, as_json: bool, columns: Sequence[str] = (), rows: Sequence[Sequence[Any]] = ()) -> None:
-    """`content` as JSON, or `rows` as a table."""
+def answer(as_json: bool, content: Any, *readable: str | Table) -> None:
+    """`content` as JSON, or what is `readable`, on stdout."""
     if as_json:
         print(json.dumps(content, indent=2, default=str))
         return
-    table = Table(*columns, header_style="bold", box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*(str(cell) for cell in row))
-    stdout().print(table, markup=False)
+    # Wide where it is no terminal, so that nothing is cut.
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False)
+    for part in readable:
+        console.print(part, soft_wrap=isinstance(part, str))
 
 
 @contextmanager

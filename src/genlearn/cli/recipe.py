@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
+from genlearn.cli.console import UsageError
 
 if TYPE_CHECKING:
     from genlearn.estimator import GenerativeEstimator
@@ -40,19 +40,19 @@ class Recipe:
             return self._create(), False
         if self.out is None:
             if self.model is None:
-                raise typer.BadParameter("--resume needs the folder of a run, as in genlearn train --resume runs/rbm")
+                raise UsageError("--resume needs the folder of a run, as in genlearn train --resume runs/rbm")
             return self._continue(Path(self.model), None), True
         if self.model and self.source and not (self.out / "run.json").exists():
             return self._create(), False
         return self._continue(self.out, self.model), True
 
     def _create(self) -> Run:
+        if self.model is None or self.source is None:
+            missing = "no model" if self.model is None else "no --data"
+            raise UsageError(f"{missing} given, expected both as in genlearn train rbm --data mnist-mini")
         from genlearn import registry
         from genlearn.run import Run
 
-        if self.model is None or self.source is None:
-            missing = "a model and --data" if self.model is None else "--data"
-            raise typer.BadParameter(f"{missing} missing, as in genlearn train rbm --data mnist-mini")
         cls = registry.model(self.model)
         parameters = self._parameters(cls)
         model, source = self.model.lower(), place(self.source)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genlearn.cli.console import Json, say, show, stdout, training
+from genlearn.cli.console import Json, answer, say, table, training
 from genlearn.cli.recipe import Recipe
 from genlearn.cli.show import text
 
@@ -20,7 +18,7 @@ Option = typer.Option
 
 
 def train(
-    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", help="A model; with --resume, a run.")] = None,
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="A model; with --resume, a run.")] = None,
     data: Annotated[str | None, Option(help="Name of a data set (genlearn datasets), folder or zip of images.")] = None,
     settings: Annotated[list[str], Option("--set", metavar="NAME=VALUE", help="A parameter (genlearn models rbm).")] = [],  # noqa: B006
     preset: Annotated[str | None, Option(help="Start from the parameters of a preset.")] = None,
@@ -42,9 +40,9 @@ def train(
     dry_run: Annotated[bool, Option("--dry-run", help="Print the resolved recipe and stop.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Train a model on images and keep everything in the folder of a run.
+    """Train a model on images.
 
-    A budget alone (--minutes 10) lifts the default one. SIGINT and SIGTERM checkpoint first; then, as after a crash,
+    Everything is kept in one folder, the run. A budget alone (--minutes 10) lifts the default one. SIGINT and SIGTERM checkpoint first; then, as after a crash,
     genlearn train --resume RUN continues to the same bits.
     """
     options = {"split": split, "size": size, "grey": grey, "alpha": alpha}
@@ -60,16 +58,16 @@ def train(
 
 
 def _print_recipe(run: Run, as_json: bool) -> None:
-    from genlearn.parameters import table
+    from genlearn import parameters
 
     rows = [("model", run.record["model"], ""), ("run", str(run.path), "")]
     data = run.record["data"]
     rows += [("data", data["source"], " ".join(f"{k}={text(v)}" for k, v in data["options"].items()))]
-    defaults = table(type(run.estimator))
+    defaults = parameters.table(type(run.estimator))
     for name, value in run.record["parameters"].items():
         kept = text(value) == text(defaults[name].default)
         rows.append((name, text(value), "" if kept else f"default {text(defaults[name].default)}"))
-    show({"run": str(run.path), **run.record}, as_json, ("", "", ""), rows)
+    answer(as_json, {"run": str(run.path), **run.record}, table(("", "", ""), rows))
 
 
 def _launch(recipe: Recipe, n: int, monitors: list[str], keep_every: float, as_json: bool) -> int:
@@ -129,12 +127,9 @@ def _print_end(run: Run, as_json: bool) -> None:
     stopped = record["status"] == "stopped"
     if stopped:
         say(f"stopped after {record['images']:,} images; continue with: genlearn train --resume {run.path}")
-    if as_json:
-        print(json.dumps(content))
-        return
     lines = [f"{record['status']}: {record['images']:,} images in {record['seconds']:.1f} s"]
     lines += [f"  {name:<24}{value:.5g}" for name, value in final.items()]
     lines += [f"model    {content['model']}", f"samples  {content['samples'] or 'none'}"]
     if not stopped:
         lines += [f"next     genlearn evaluate {run.path}", f"         genlearn report {run.path}"]
-    stdout().print(os.linesep.join(lines), markup=False)
+    answer(as_json, content, *lines)

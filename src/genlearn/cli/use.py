@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genlearn.cli.console import Json, say, show, stdout, waiting
+from genlearn.cli.console import Json, answer, table, waiting
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,9 +39,7 @@ def sample(
     out = out or run / f"samples-{seed}.png"
     with waiting(f"drawing {n:,} samples"):
         _write(model.sample(n, random_state=seed), out)
-    show({"samples": str(out), "n": n, "seed": seed}, as_json)
-    if not as_json:
-        stdout().print(f"{n:,} samples in {out}", markup=False)
+    answer(as_json, {"samples": str(out), "n": n, "seed": seed}, f"{n:,} samples in {out}")
 
 
 def _write(x: NDArray[Any], out: Path) -> None:
@@ -74,7 +72,10 @@ def evaluate(
     seed: Annotated[int, Option(help="Seed of samples and of every resampling.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Score runs on test images, and keep the scores in evaluation.json of each."""
+    """Score runs on test images.
+
+    The scores are kept in evaluation.json of each run.
+    """
     from genlearn.run import Run
 
     names = None if metrics is None else [name.strip() for name in metrics.split(",")]
@@ -85,10 +86,9 @@ def evaluate(
             scores[str(run.path)] = run.evaluate(names, n, seed)
     content = {path: [r.to_json() for r in results] for path, results in scores.items()}
     rows = [row(Path(path).name, r) for path, results in scores.items() for r in results]
-    show(content, as_json, ("run", "score", "value", "95 % interval", "N", "kind", "floor", "ceiling"), rows)
-    if not as_json:
-        for note in dict.fromkeys(f"{r.name}: {r.notes}" for results in scores.values() for r in results if r.notes):
-            stdout().print(note, markup=False)
+    heads = ("run", "score", "value", "95 % interval", "N", "kind", "floor", "ceiling")
+    notes = dict.fromkeys(f"{r.name}: {note}" for results in scores.values() for r in results for note in r.notes)
+    answer(as_json, content, table(heads, rows), *notes)
 
 
 def row(run: str, r: Result) -> tuple[str, ...]:
@@ -104,7 +104,10 @@ def report(
     out: Annotated[Path | None, Option(help="The page [default: RUN/report.html; of several runs, report.html].")] = None,
     as_json: Json = False,
 ) -> None:
-    """Write one self-contained HTML page of a run, or of several side by side."""
+    """Write one HTML page of a run, or of several.
+
+    It shows them side by side and needs nothing from outside: one file to send or to print.
+    """
     from genlearn.report import write
     from genlearn.run import Run
 
@@ -112,6 +115,4 @@ def report(
     out = out or (runs[0] / "report.html" if len(runs) == 1 else Path("report.html"))
     with waiting("writing the page"):
         write(opened, out)
-    show({"report": str(out)}, as_json)
-    if not as_json:
-        stdout().print(str(out), markup=False, soft_wrap=True)
+    answer(as_json, {"report": str(out)}, str(out))

@@ -1,0 +1,48 @@
+"""`genlearn demo`: one model of each family on real digits, and one page with all of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from genlearn.cli.console import Json, answer, say, training, waiting
+from genlearn.cli.recipe import Recipe
+
+DATA = "mnist-mini"
+SETTINGS = {
+    "rbm": ("n_hidden=500", "learning_rate=linear(0.05, 0, over=300000)", "epochs=30"),
+    "vae": ("hidden=400,400", "learning_rate=linear(1e-3, 1e-4, over=250000)", "epochs=25"),
+    "gan": ("hidden=256,512", "epochs=60", "ema=20000"),
+}
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of the three runs and the page.")] = Path("runs/demo"),
+    as_json: Json = False,
+) -> None:
+    """Train three models on digits and write their page.
+
+    An RBM, a VAE and a GAN, their samples and their scores side by side. Takes about two minutes; what is there already is used again.
+    """
+    from genlearn.report import write
+    from genlearn.run import Run
+
+    runs: list[Run] = []
+    for name, settings in SETTINGS.items():
+        recipe = Recipe(name, DATA, settings=settings, flags={"random_state": 0}, out=out / name, resume=True)
+        run, resume = recipe.run()
+        runs.append(run)
+        if run.record["status"] != "finished":
+            with training(f"{name} on {DATA}", None) as tick:
+                run.train(resume, tick)
+            if run.signal:
+                say(f"stopped; continue with: genlearn demo --out {out}")
+                raise typer.Exit(128 + run.signal)
+        if not run.results():
+            with waiting(f"scoring {name}"):
+                run.evaluate(n_samples=10_000)
+    with waiting("writing the page"):
+        page = write(runs, out / "report.html")
+    answer(as_json, {"report": str(page), "runs": [str(run.path) for run in runs]}, str(page))

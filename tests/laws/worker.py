@@ -1,0 +1,40 @@
+"""Trains small games in float64 and writes their parameters: by itself, or as one of N processes under torchrun."""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+from safetensors.torch import save_file
+from sklearn.datasets import load_digits
+
+from genlearn.maths.collective import world
+from genlearn.models.gan import GAN
+from genlearn.models.rbm import RBM
+from genlearn.models.vae import VAE
+from genlearn.train.distributed import process_group
+
+torch.set_num_threads(1)
+COMMON = {"epochs": 1, "batch_size": 60, "precision": "float64", "device": "cpu", "random_state": 1}
+GAMES = {
+    "rbm-pcd": RBM(n_hidden=30, n_chains=20, **COMMON),
+    "rbm-cd": RBM(n_hidden=30, algorithm="cd", k=2, **COMMON),
+    "rbm-gaussian": RBM(n_hidden=30, visible="gaussian", learning_rate=1e-3, **COMMON),
+    "vae": VAE(hidden=(20,), n_latent=3, **COMMON),
+    "vae-batch-normalisation": VAE(network="conv", width=4, n_latent=3, **COMMON),
+    "gan-penalty-dropout": GAN(hidden=(30,), hidden_d=(30, 20), r1=1.0, k=2, ema=500.0, **COMMON),
+    "gan-joint": GAN.from_preset(
+        "goodfellow-2014", **{**COMMON, "hidden": (30,), "hidden_d": (20, 20), "learning_rate": 0.1}
+    ),
+}
+
+if __name__ == "__main__":
+    images = torch.from_numpy(load_digits().images[:600] / 16)
+    with process_group():
+        state = {}
+        for name, model in GAMES.items():
+            model.fit(images)
+            nets = {"": model.nets_} | ({} if model.averaged_nets_ is None else {"ema.": model.averaged_nets_})
+            state |= {f"{name}.{k}{n}": t.contiguous() for k, net in nets.items() for n, t in net.state_dict().items()}
+        if world()[0] == 0:
+            save_file(state, sys.argv[1])

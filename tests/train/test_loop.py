@@ -1,0 +1,271 @@
+"""The game: order of play, fresh batches, averages, stops, checkpoints."""
+
+from __future__ import annotations
+
+import errno
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from genlearn.maths.rng import make_rng
+from genlearn.train import Budget, Diverged, Journal, Keeper, Monitor, Optimizer, Player, Stage, Stream, Training
+from genlearn.train.checkpoint import read, write, write_atomically
+from genlearn.train.ema import Average
+
+SGD = Optimizer("sgd", lr=0.1)
+
+
+def two() -> nn.ModuleDict:
+    torch.manual_seed(0)
+    return nn.ModuleDict({"x": nn.Linear(1, 1, bias=False), "y": nn.Linear(1, 1, bias=False)}).double()
+
+
+def saddle(nets, batch, rng):
+    """V(x, y) = x y: what one player ascends the other descends (the Dirac-GAN's caricature)."""
+    return (nets["x"].weight * nets["y"].weight).sum(), {}
+
+
+def minus(nets, batch, rng):
+    return -saddle(nets, batch, rng)[0], {}
+
+
+def training(stages, nets, **options) -> Training:
+    stream = Stream(torch.zeros(40, 1, dtype=torch.float64), None, 10, 0, dtype=torch.float64)
+    return Training(nets, stages, stream, make_rng(0), options.pop("journal", Journal()), **options)
+
+
+@pytest.mark.parametrize("simultaneous", [False, True])
+def test_order_of_play(simultaneous):
+    nets = two()
+    x, y = nets["x"].weight.item(), nets["y"].weight.item()
+    players = [Player("x", ("x",), saddle, SGD), Player("y", ("y",), minus, SGD)]
+    training([Stage("s", players, Budget(images=30), simultaneous=simultaneous)], nets).run()
+    for _ in range(3):
+        new_x = x - 0.1 * y
+        x, y = new_x, y + 0.1 * (x if simultaneous else new_x)
+    assert nets["x"].weight.item() == pytest.approx(x, rel=1e-12)
+    assert nets["y"].weight.item() == pytest.approx(y, rel=1e-12)
+
+
+def test_simultaneous_players_see_one_batch_and_one_noise():
+    seen: dict[str, list[float]] = {"x": [], "y": []}
+
+    def loss(name):
+        def f(nets, batch, rng):
+            seen[name].append(torch.rand((), generator=rng).item() + batch.x.sum().item())
+            return nets[name].weight.sum(), {}
+
+        return f
+
+    players = [Player(n, (n,), loss(n), SGD) for n in ("x", "y")]
+    training([Stage("s", players, Budget(images=40), simultaneous=True)], two()).run()
+    assert seen["x"] == seen["y"]
+    assert len(set(seen["x"])) == 4
+
+
+def test_every_step_draws_a_fresh_batch_and_the_budget_counts_the_first_player():
+    rows = []
+
+    def loss(nets, batch, rng):
+        rows.append(batch.y.tolist())
+        return nets["x"].weight.sum(), {}
+
+    def other(nets, batch, rng):
+        rows.append(batch.y.tolist())
+        return nets["y"].weight.sum(), {}
+
+    stream = Stream(torch.zeros(40, 1), torch.arange(40), 10, 0)
+    players = [Player("x", ("x",), loss, SGD, steps=lambda r: 3 if r == 0 else 1), Player("y", ("y",), other, SGD)]
+    progress = Training(two(), [Stage("s", players, Budget(images=40))], stream, make_rng(0), Journal()).run()
+    assert progress.images == 40
+    assert progress.rounds == 2
+    assert sorted(sum(rows[:4], [])) == list(range(40))
+
+
+def test_owned_sets_are_disjoint():
+    players = [Player("x", ("x",), saddle, SGD), Player("y", ("y", "x.weight"), minus, SGD)]
+    with pytest.raises(ValueError, match=r"x.weight is owned by 'x' and 'y'"):
+        training([Stage("s", players, Budget(images=10))], two()).run()
+    with pytest.raises(ValueError, match="names no parameter"):
+        training([Stage("s", [Player("x", ("xx",), saddle, SGD)], Budget(images=10))], two()).run()
+
+
+def test_after_projects_and_start_runs_once():
+    calls = []
+
+    def clip(nets):
+        nets["x"].weight.clamp_(-0.01, 0.01)
+
+    nets = two()
+    player = Player("x", ("x",), lambda n, b, r: (n["x"].weight.sum() * 5, {}), SGD, after=clip)
+    stage = Stage("s", [player], Budget(images=50), start=lambda n, s, r: calls.append(1))
+    training([stage], nets).run()
+    assert nets["x"].weight.item() == pytest.approx(-0.01)
+    assert calls == [1]
+
+
+def test_prepare_maps_every_batch():
+    nets, got = two(), []
+
+    def loss(n, batch, rng):
+        got.append(batch.x)
+        return n["x"].weight.sum(), {}
+
+    stage = Stage(
+        "s", [Player("x", ("x",), loss, SGD)], Budget(images=20), prepare=lambda n, b, r: b._replace(x=b.x + 5)
+    )
+    training([stage], nets).run()
+    assert all((x == 5).all() for x in got)
+
+
+def test_average():
+    """After many rounds the average of a constant is the constant; the half-life is in images."""
+    nets = two()
+    average = Average(nets, half_life=100.0)
+    start = nets["x"].weight.item()
+    with torch.no_grad():
+        nets["x"].weight.fill_(start + 1)
+    for i in range(10):
+        average.update(nets, images=10_000 + 10 * i, batch_size=10)
+    assert average.nets["x"].weight.item() == pytest.approx(start + 0.5)
+
+
+@pytest.mark.parametrize("where", ["loss", "parameter"])
+def test_nan_stops_with_names_and_keeps_the_last_good_checkpoint(where, tmp_path):
+    rounds = iter(range(100))
+
+    def loss(nets, batch, rng):
+        value = nets["x"].weight.sum()
+        if next(rounds) == 5:
+            if where == "loss":
+                return value * float("nan"), {}
+            value = value + torch.sqrt(value - value.detach())  # finite, with an infinite gradient
+        return value, {}
+
+    stage = Stage("s", [Player("hero", ("x",), loss, SGD)], Budget(images=300))
+    keeper = Keeper(tmp_path)
+    with pytest.raises(Diverged) as error:
+        training([stage], two(), keeper=keeper, keep_every=0, tick=20).run()
+    message = str(error.value)
+    assert "player 'hero'" in message
+    assert "round" in message
+    assert "'x.weight' is no longer finite" in message
+    assert "last good checkpoint" in message
+    assert "\n" not in message
+    if where == "loss":
+        assert "round 5" in message
+    state = keeper.latest()
+    assert state is not None
+    assert torch.isfinite(state["nets"]["x.weight"]).all()
+
+
+def test_monitors_change_nothing():
+    def run(monitors):
+        nets = two()
+        player = Player("x", ("x",), lambda n, b, r: ((n["x"].weight * torch.rand((), generator=r)).sum(), {}), SGD)
+        journal = Journal()
+        training([Stage("s", [player], Budget(images=400))], nets, journal=journal, monitors=monitors, tick=20).run()
+        return nets["x"].weight.item(), journal
+
+    seen = []
+    watch = Monitor("watch", 100, lambda nets, images: seen.append(images) or {"watch": torch.rand(()).item()})
+    alone, _ = run([])
+    watched, journal = run([watch])
+    assert alone == watched
+    assert seen == [100, 200, 300, 400]
+    assert journal.curve("watch")[0] == seen
+
+
+def test_stages_follow_each_other_and_resume_in_the_middle(tmp_path):
+    def stages():
+        noisy = lambda name: lambda n, b, r: ((n[name].weight * torch.rand((), generator=r)).sum(), {})  # noqa: E731
+        return [
+            Stage("first", [Player("x", ("x",), noisy("x"), Optimizer("adam"))], Budget(images=200)),
+            Stage(
+                "second",
+                [Player("y", ("y",), noisy("y"), Optimizer("adam"))],
+                Budget(epochs=5),
+                start=lambda n, s, r: n["y"].weight.copy_(n["x"].weight),
+            ),
+        ]
+
+    whole = two()
+    training(stages(), whole).run()
+    for cut in (3, 20, 21, 33):
+        nets, count = two(), iter(range(1000))
+        first = training(stages(), nets, keeper=Keeper(tmp_path / str(cut)), stop=lambda c=count, k=cut: next(c) >= k)
+        assert not first.run().finished
+        again = two()
+        assert training(stages(), again, keeper=Keeper(tmp_path / str(cut))).run(resume=True).finished
+        assert torch.equal(again["y"].weight, whole["y"].weight)
+
+
+def test_a_longer_budget_continues_a_finished_run(tmp_path):
+    def run(images, resume=False, folder="a"):
+        nets = two()
+        player = Player("x", ("x",), lambda n, b, r: ((n["x"].weight * torch.rand((), generator=r)).sum(), {}), SGD)
+        training([Stage("s", [player], Budget(images=images))], nets, keeper=Keeper(tmp_path / folder)).run(resume)
+        return nets["x"].weight
+
+    run(200)
+    assert torch.equal(run(500, resume=True), run(500, folder="b"))
+
+
+def test_checkpoints_are_whole_or_absent(tmp_path, monkeypatch):
+    tree = {"a": torch.arange(3), "b": {"c": 1.5, "d": torch.ones(2, 2), "e": {}}, "f": [1, 2]}
+    write(tmp_path / "c", tree)
+    back = read(tmp_path / "c")
+    assert torch.equal(back["a"], tree["a"])
+    assert torch.equal(back["b"]["d"], tree["b"]["d"])
+    assert (back["b"]["c"], back["f"], back["b"]["e"]) == (1.5, [1, 2], {})
+
+    def full(fd):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="what was there before is untouched") as error:
+        write(tmp_path / "c", {"a": torch.zeros(9)})
+    assert "\n" not in str(error.value)
+    assert torch.equal(read(tmp_path / "c")["a"], tree["a"])
+    assert [p.name for p in tmp_path.iterdir()] == ["c"]
+
+
+def test_damaged_and_foreign_checkpoints_are_one_line(tmp_path):
+    write(tmp_path / "c", {"a": torch.arange(300)})
+    content = (tmp_path / "c").read_bytes()
+    (tmp_path / "short").write_bytes(content[:-100])
+    (tmp_path / "other").write_bytes(content.replace(b'"format":"1"', b'"format":"7"'))
+    for name in ("short", "other", "missing"):
+        with pytest.raises(ValueError, match="usual fix") as error:
+            read(tmp_path / name)
+        assert "\n" not in str(error.value)
+
+
+def test_the_keeper_forgets_the_oldest(tmp_path):
+    keeper = Keeper(tmp_path, keep=2)
+    for images in (100, 20_000, 3000):
+        keeper.save(images, {"images": images})
+    assert [p.name for p in keeper.paths()] == ["images-000000003000.safetensors", "images-000000020000.safetensors"]
+    assert keeper.latest() == {"images": 20_000}
+
+
+def test_the_journal_survives_a_kill(tmp_path):
+    journal = Journal(tmp_path)
+    for images in (10, 20, 30):
+        journal.log(images, 0.1, {"loss": images / 10})
+    journal.close()
+    with (tmp_path / "journal.jsonl").open("a") as file:
+        file.write('{"images": 40, "lo')
+    again = Journal(tmp_path)
+    again.rewind(20)
+    assert again.curve("loss") == ([10, 20], [1.0, 2.0])
+    assert [json.loads(line)["images"] for line in (tmp_path / "journal.jsonl").read_text().splitlines()] == [10, 20]
+    assert again.names == ["loss"]
+
+
+def test_write_to_a_read_only_place_is_one_line(tmp_path):
+    with pytest.raises(OSError, match="could not write") as error:
+        write_atomically(tmp_path / "no" / "such" / "folder", b"x")
+    assert "\n" not in str(error.value)
