@@ -88,8 +88,8 @@ class Run:
             raise ValueError(f"{path}/run.json cannot be read ({error})") from None
         if record.get("format") != FORMAT:
             raise ValueError(
-                f"{path} is a run of format {record.get('format')} (genlearn {record.get('version')}), this is genlearn "
-                f"{__version__} with format {FORMAT}; the usual fix is to use the version that wrote it"
+                f"{path} is a run of format {record.get('format')} (genlearn {record.get('version')}), "
+                f"this is {__version__} with format {FORMAT}; the usual fix is to use the version that wrote it"
             )
         return cls(path, record)
 
@@ -108,7 +108,9 @@ class Run:
     @property
     def estimator(self) -> GenerativeEstimator:
         """A fresh model with the run's hyper-parameters."""
-        parameters = {k: tuple(v) if isinstance(v, list) else v for k, v in self.record["parameters"].items()}
+        parameters: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in self.record["parameters"].items()
+        }
         return registry.model(self.record["model"])(**parameters)
 
     def model(self) -> GenerativeEstimator:
@@ -279,8 +281,8 @@ class _Score:
 
     def __call__(self, nets: Nets, images: int) -> dict[str, float]:
         x = self.estimator._validate(self.data.valid.x[:200].numpy())[0]
-        score = self.estimator._blocks(self.estimator._score, x, nets)  # type: ignore[attr-defined]
-        return {f"valid/{self.estimator._score_kind(nets)}": score.mean().item()}  # type: ignore[attr-defined]
+        score = self.estimator._blocks(self.estimator._score, x, nets)
+        return {f"valid/{self.estimator._score_kind(nets)}": score.mean().item()}
 
 
 @dataclass

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
@@ -38,7 +39,7 @@ def root(
     """Train, compare and explore deep generative models on your images."""
 
 
-for command, example in {
+EXAMPLES: dict[Callable[..., Any], str] = {
     models: "genlearn models rbm",
     datasets: "genlearn datasets --json",
     train: "genlearn train rbm --data mnist --set n_hidden=500 --epochs 5 --out runs/rbm",
@@ -46,7 +47,8 @@ for command, example in {
     evaluate: "genlearn evaluate runs/rbm runs/vae --metrics likelihood,parzen --json",
     report: "genlearn report runs/rbm runs/vae --out report.html",
     demo: "genlearn demo --out runs/demo",
-}.items():
+}
+for command, example in EXAMPLES.items():
     app.command(epilog=f"Example: {example}")(command)
 
 

@@ -35,10 +35,11 @@ class OneLine(TyperGroup):
 
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """Run a command; never returns in standalone mode."""
+        extra["standalone_mode"] = False
         if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **extra)
+            return super().main(*args, **extra)
         try:
-            code = super().main(*args, standalone_mode=False, **extra)
+            code = super().main(*args, **extra)
         except UsageError as error:
             message = _flat(error.format_message())  # type: ignore[attr-defined]
             context = error.ctx  # type: ignore[attr-defined]
@@ -121,13 +122,13 @@ def training(title: str, minutes: float | None) -> Iterator[Callable[[Progress, 
 
         def tick(p: Progress, limit: float, journal: Journal) -> None:
             nonlocal last
-            of_images = p.stage_images / limit
             of_time = p.stage_seconds / (60 * minutes) if minutes else 0.0
+            done = min(max(p.stage_images / limit, of_time), 1.0)
             state = f"{p.images:,} images {_latest(journal)}"
-            bars.update(task, total=1.0, completed=max(of_images, of_time), state=state)
-            if bars.disable and (time.monotonic() - last > EVERY or max(of_images, of_time) >= 1):
+            bars.update(task, total=1.0, completed=done, state=state)
+            if bars.disable and (time.monotonic() - last > EVERY or done == 1):
                 last = time.monotonic()
-                say(f"{title}: {max(of_images, of_time):.0%}, {state}, {p.seconds:.1f} s")
+                say(f"{title}: {done:.0%}, {state}, {p.seconds:.1f} s")
 
         yield tick
 

@@ -24,7 +24,8 @@ def demo(
 ) -> None:
     """Train three models on digits and write their page.
 
-    An RBM, a VAE and a GAN, their samples and their scores side by side. Takes about two minutes; what is there already is used again.
+    An RBM, a VAE and a GAN, their samples and their scores side by side. Takes about two minutes;
+    what is there already is used again.
     """
     from genlearn.report import write
     from genlearn.run import Run

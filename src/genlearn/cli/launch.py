@@ -24,7 +24,7 @@ def launch(n: int, arguments: Sequence[str]) -> int:
     # Its own account of a failure is dozens of lines; ours is the one that the failed process wrote.
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
     try:
-        torchrun.main(["--standalone", "--nproc-per-node", str(n), "-m", "genlearn", *arguments])
+        torchrun.run(torchrun.parse_args(["--standalone", "--nproc-per-node", str(n), "-m", "genlearn", *arguments]))
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         if failure.exitcode in (130, 143):

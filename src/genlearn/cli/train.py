@@ -20,7 +20,9 @@ Option = typer.Option
 def train(
     model: Annotated[str | None, typer.Argument(metavar="MODEL", help="A model; with --resume, a run.")] = None,
     data: Annotated[str | None, Option(help="Name of a data set (genlearn datasets), folder or zip of images.")] = None,
-    settings: Annotated[list[str], Option("--set", metavar="NAME=VALUE", help="A parameter (genlearn models rbm).")] = [],  # noqa: B006
+    settings: Annotated[
+        list[str], Option("--set", metavar="NAME=VALUE", help="A parameter (genlearn models rbm).")
+    ] = [],  # noqa: B006
     preset: Annotated[str | None, Option(help="Start from the parameters of a preset.")] = None,
     epochs: Annotated[float | None, Option(help="Budget in passes over the data.")] = None,
     images: Annotated[float | None, Option(help="Budget in images seen.")] = None,
@@ -42,15 +44,18 @@ def train(
 ) -> int:
     """Train a model on images.
 
-    Everything is kept in one folder, the run. A budget alone (--minutes 10) lifts the default one. SIGINT and SIGTERM checkpoint first; then, as after a crash,
-    genlearn train --resume RUN continues to the same bits.
+    Everything is kept in one folder, the run. A budget alone (--minutes 10) lifts the default one. SIGINT and SIGTERM
+    checkpoint first; then, as after a crash, genlearn train --resume RUN continues to the same bits.
     """
     options = {"split": split, "size": size, "grey": grey, "alpha": alpha}
-    flags = {"epochs": epochs, "images": images, "minutes": minutes}
+    flags: dict[str, Any] = {"epochs": epochs, "images": images, "minutes": minutes}
     flags |= {"random_state": seed, "device": device, "precision": precision}
     recipe = Recipe(model, data, options, preset, settings, flags, out, resume)
     if dry_run:
-        _print_recipe(recipe.run()[0], as_json)
+        run, resumed = recipe.run()
+        if not resumed:
+            run.record["parameters"]["random_state"] = seed  # a fresh one is drawn when the run is made
+        _print_recipe(run, as_json)
         return 0
     if processes > 1:
         return _launch(recipe, processes, monitor, keep_every, as_json)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,7 +24,8 @@ def sample(
     n: Annotated[int, Option("--n", min=1, help="How many.")] = 64,
     seed: Annotated[int, Option(help="Image i depends on the seed and on i alone.")] = 0,
     out: Annotated[
-        Path | None, Option(help="A grid (.png), the array (.npy) or a folder of PNG files [default: RUN/samples-SEED.png].")
+        Path | None,
+        Option(help="A grid (.png), the array (.npy) or a folder of PNG files [default: RUN/samples-SEED.png]."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -33,36 +33,37 @@ def sample(
     from genlearn import registry
     from genlearn.run import Run
 
-    model = registry.load(run) if (run / "model.json").exists() else Run.open(run).model()
+    saved = (run / "model.json").exists()
+    model = registry.load(run) if saved else Run.open(run).model()
     if not hasattr(model, "sample"):
         raise ValueError(f"{type(model).__name__} has no sampler; genlearn models lists what each model can do")
     out = out or run / f"samples-{seed}.png"
     with waiting(f"drawing {n:,} samples"):
-        _write(model.sample(n, random_state=seed), out)
+        x = model.sample(n, random_state=seed)
+        reference = Run.open(run).data().train.x[:1000].numpy() if x.ndim == 2 and not saved else None
+        _write(x, out, reference)
     answer(as_json, {"samples": str(out), "n": n, "seed": seed}, f"{n:,} samples in {out}")
 
 
-def _write(x: NDArray[Any], out: Path) -> None:
-    """Samples as the ending of `out` says."""
+def _write(x: NDArray[Any], out: Path, reference: NDArray[Any] | None) -> None:
+    """Samples as the ending of `out` says; points in the plane are drawn over `reference`."""
     import numpy as np
 
-    from genlearn.draw import grid
-    from genlearn.train.checkpoint import write_atomically
+    from genlearn.draw import grid, scatter
 
-    points = x.ndim == 2
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".npy":
-        buffer = io.BytesIO()
-        np.save(buffer, x, allow_pickle=False)
-        write_atomically(out, buffer.getvalue())
+        np.save(out, x, allow_pickle=False)
+    elif out.suffix == ".png" and reference is not None and x.shape[1] == 2:
+        out.write_bytes(scatter(x, reference))
     elif out.suffix == ".png":
-        write_atomically(out, picture(x))
-    elif out.suffix or points:
-        raise ValueError(f"--out {out}, expected a .png, a .npy or{' (for images)' if points else ''} a folder")
+        grid(x).save(out)
+    elif out.suffix or x.ndim == 2:
+        raise ValueError(f"--out is {out}, expected a file ending in .png or .npy, or a folder for images")
     else:
         out.mkdir(exist_ok=True)
         for i, image in enumerate(x):
-            write_atomically(out / f"{i:06d}.png", png(grid(image[None], columns=1, pad=0, scale=1)))
+            grid(image[None], scale=1).save(out / f"{i:06d}.png")
 
 
 def evaluate(
@@ -95,13 +96,15 @@ def row(run: str, r: Result) -> tuple[str, ...]:
     """A score as a row of the table."""
     se = "" if r.se is None else f" ± {r.se:.2g}"
     interval = "" if r.interval is None else f"{r.interval[0]:.4g} to {r.interval[1]:.4g}"
-    ends = ("" if end is None else f"{end:.4g}" for end in (r.floor, r.ceiling))
-    return (run, r.name, f"{r.value:.5g}{se} {r.unit}", interval, f"{r.n:,}", r.kind, *ends)
+    ends = (", ".join(f"{value:.4g} ({name})" for name, value in end.items()) for end in (r.floor, r.ceiling))
+    return (run, r.name, f"{r.value:.5g}{se} {r.unit}", interval, f"{r.n:,}", r.kind or "", *ends)
 
 
 def report(
     runs: Runs,
-    out: Annotated[Path | None, Option(help="The page [default: RUN/report.html; of several runs, report.html].")] = None,
+    out: Annotated[
+        Path | None, Option(help="The page [default: RUN/report.html; of several runs, report.html].")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write one HTML page of a run, or of several.

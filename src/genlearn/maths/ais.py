@@ -37,7 +37,7 @@ def schedule(n: int) -> Tensor:
 
 
 def salakhutdinov() -> Tensor:
-    """The 14,501 inverse temperatures of Salakhutdinov's scripts [14501] float64: steps of 1e-3 to .5, 1e-4 to .9, 1e-5 to 1."""
+    """The schedule of Salakhutdinov and Murray 2008 [14501] float64: steps of 1e-3 to .5, 1e-4 to .9, 1e-5 to 1."""
     parts = [torch.arange(0, 50_000, 100), torch.arange(50_000, 90_000, 10), torch.arange(90_000, 100_001)]
     return torch.cat(parts).double() / 100_000
 

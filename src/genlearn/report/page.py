@@ -25,6 +25,11 @@ class Scores:
     data: str
     rows: list[tuple[View, Result]]
 
+    def notes(self) -> list[str]:
+        """The notes of the scores; where runs differ, with the name of the run."""
+        shared = [note for note in self.about.notes if all(note in r.notes for _, r in self.rows)]
+        return shared + [f"{v.name}: {note}" for v, r in self.rows for note in r.notes if note not in shared]
+
 
 def write(runs: Sequence[Run], out: Path) -> Path:
     """Write the page of one or more runs to `out`: inline pictures, no script, nothing from outside.
@@ -40,7 +45,7 @@ def write(runs: Sequence[Run], out: Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "flat": lambda record: list(flat(record))}
+    environment.filters |= {"number": number, "flat": flat}
     html = environment.get_template("page.html.j2").render(
         title=title(views),
         views=views,
@@ -80,10 +85,8 @@ def tables(views: Sequence[View]) -> list[Scores]:
     return sorted(groups.values(), key=lambda group: group.about.name)
 
 
-def number(value: float | None) -> str:
-    """A score to two decimals, a small one to three figures, a dash for none."""
-    if value is None:
-        return "–"
+def number(value: float) -> str:
+    """A score to two decimals, a small one to three figures."""
     return f"{value:,.2f}" if abs(value) >= 10 else f"{value:.3g}"
 
 

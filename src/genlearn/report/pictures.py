@@ -1,33 +1,35 @@
-"""Arrays -> pictures inside the page."""
+"""Arrays and files -> pictures inside the page."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
-
-from genlearn import draw
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG as a data URI, with what it shows in words."""
+    """A picture as a data URI, with what it shows in words."""
 
     uri: str
     alt: str
     caption: str = ""
 
 
-def picture(image: Image.Image, alt: str, caption: str = "") -> Picture:
-    """An image of PIL as a picture."""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
-    return Picture(f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}", alt, caption)
+def embed(content: Image.Image | bytes | str, alt: str, caption: str = "") -> Picture:
+    """An image of PIL, the bytes of a PNG or the text of an SVG, as a picture."""
+    if isinstance(content, Image.Image):
+        buffer = io.BytesIO()
+        content.save(buffer, "PNG", optimize=True)
+        content = buffer.getvalue()
+    kind, raw = ("svg+xml", content.encode()) if isinstance(content, str) else ("png", content)
+    return Picture(f"data:image/{kind};base64,{base64.b64encode(raw).decode()}", alt, caption)
+
+
+def corner(path: Path, share: float) -> Image.Image:
+    """The upper left corner of a picture, `share` of its width and height."""
+    with Image.open(path) as image:
+        return image.crop((0, 0, round(image.width * share), round(image.height * share)))

@@ -5,34 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-from markupsafe import Markup
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from genlearn.data import Data
-from genlearn.draw import curves
+from genlearn.draw import curves, filters, grid, pairs, scatter
 from genlearn.estimator import GenerativeEstimator
-from genlearn.metrics import Result
-from genlearn.report.pictures import Picture, from_files, pairs_of, sheet, weights
-from genlearn.run import Run, units
+from genlearn.metrics import Result, nearest
+from genlearn.report.pictures import Picture, corner, embed
+from genlearn.run import Run
 from genlearn.train import Journal
 
-SAMPLES = 64
+SAMPLES, POINTS = 64, 1000
 PAIRS = 12
 STEPS = 5
 SEED = 0
-
-
-@dataclass(frozen=True)
-class Curve:
-    """An inline SVG."""
-
-    svg: Markup
-    caption: str
-    alt: str
+BLOCK = 10_000
 
 
 @dataclass(frozen=True)
@@ -48,37 +39,46 @@ class View:
     problem: str
     record: Mapping[str, Any]
     results: list[Result]
-    curves: list[Curve]
+    curves: list[Picture]
+    progress: list[Picture]
     training: Picture
-    progress: Picture | None
     samples: Picture | None = None
     pairs: Picture | None = None
     reconstructions: Picture | None = None
-    filters: Picture | None = None
+    weights: Picture | None = None
 
 
 def view(run: Run) -> View:
     """Read a run, and draw what its model can do."""
-    data, estimator = run.data(), run.estimator
-    train = data.train.x
-    about = {
-        "name": run.name,
-        "model": type(estimator).__name__,
-        "paper": estimator.paper,
-        "data": data.name,
-        "data_hash": data.test.hash,
-        "record": run.record,
-        "results": run.results(),
-        "curves": charts(run.journal()),
-        "training": sheet(train[:SAMPLES].numpy(), f"{min(SAMPLES, len(train))} training images of {data.name}", train),
-        "progress": progress(run.path / "samples", run.name),
-    }
-    trained = (run.path / "model" / "model.json").exists()
-    status = run.record["status"]
-    problem = "" if status == "finished" else f"This run is {status}: what is shown is what it has so far."
-    model = run.model() if trained else None
+    data, estimator, status = run.data(), run.estimator, run.record["status"]
+    model = run.model() if (run.path / "model" / "model.json").exists() else None
+    train = data.train.x[: POINTS if is_plane(data) else SAMPLES].numpy()
     drawn = {} if model is None else pictures(run.name, model, data)
-    return View(**about, **drawn, problem=problem, facts=facts(run, data, model))
+    return View(
+        name=run.name,
+        model=type(estimator).__name__,
+        paper=estimator.paper,
+        data=data.name,
+        data_hash=data.test.hash,
+        facts=facts(run, data, model),
+        problem="" if status == "finished" else f"This run is {status}: the page shows what it has so far.",
+        record=run.record,
+        results=run.results(),
+        curves=charts(run.journal()),
+        progress=progress(run, 1.0 if is_plane(data) else 0.5),
+        training=sheet(train, f"{len(train)} training examples of {data.name}", train),
+        **drawn,
+    )
+
+
+def is_plane(data: Data) -> bool:
+    """Whether the data are points in the plane."""
+    return data.shape == (2,)
+
+
+def sheet(x: NDArray[Any], alt: str, reference: NDArray[Any]) -> Picture:
+    """Images in a grid; points in the plane scattered over `reference`."""
+    return embed(scatter(x, reference) if x.shape[1:] == (2,) else grid(x, columns=8), alt)
 
 
 def facts(run: Run, data: Data, model: GenerativeEstimator | None) -> list[tuple[str, str]]:
@@ -99,64 +99,65 @@ def facts(run: Run, data: Data, model: GenerativeEstimator | None) -> list[tuple
 
 def pictures(name: str, model: GenerativeEstimator, data: Data) -> dict[str, Picture | None]:
     """What can be drawn with the capabilities of a model."""
-    drawn: dict[str, Picture | None] = {"filters": filters(name, model)}
-    train, plane = data.train.x, data.shape == (2,)
+    drawn: dict[str, Picture | None] = {"weights": weights(name, model)}
+    train, images = data.train.x, not is_plane(data)
     if hasattr(model, "sample"):
-        x = model.sample(1000 if plane else SAMPLES, random_state=SEED)
-        drawn["samples"] = sheet(x, f"{len(x)} samples of {name}", train)
-        if not plane:
-            x = x[:PAIRS]
-            near = train.numpy()[nearest(units(x), train.numpy())]
-            alt = f"{len(x)} samples of {name} above, the nearest training image of each below"
-            drawn["pairs"] = pairs_of(x, near, alt)
-    if hasattr(model, "transform") and hasattr(model, "inverse_transform") and not plane and len(data.test):
+        x = model.sample(SAMPLES if images else POINTS, random_state=SEED)
+        drawn["samples"] = sheet(x, f"{len(x)} samples of {name}", train[:POINTS].numpy())
+        if images:
+            alt = f"{PAIRS} samples of {name} above, the nearest training image of each below"
+            drawn["pairs"] = embed(pairs(x[:PAIRS], twins(x[:PAIRS], train)), alt)
+    if images and hasattr(model, "transform") and hasattr(model, "inverse_transform") and len(data.test):
         x = data.test.x[:PAIRS].numpy()
         alt = f"{len(x)} test images above, their reconstructions by {name} below"
-        drawn["reconstructions"] = pairs_of(x, model.inverse_transform(model.transform(x)), alt)
+        drawn["reconstructions"] = embed(pairs(x, model.inverse_transform(model.transform(x))), alt)
     return drawn
 
 
-def nearest(x: NDArray[Any], train: NDArray[Any], block: int = 5000) -> NDArray[np.int64]:
-    """The index of the row of `train` nearest to each of x [n, ...], by Euclidean distance."""
-    x = x.reshape(len(x), -1).astype(np.float64)
-    distances = []
-    for start in range(0, len(train), block):
-        rows = units(train[start : start + block]).reshape(-1, x.shape[1]).astype(np.float64)
-        distances.append((rows**2).sum(1) - 2 * x @ rows.T)
-    return np.concatenate(distances, 1).argmin(1)
+def twins(x: NDArray[Any], train: Tensor) -> NDArray[Any]:
+    """The training image nearest to each of x; a block at a time, since `train` may be a memory map."""
+    blocks = [nearest(x, rows) for rows in train.split(BLOCK)]
+    distances = torch.cat([d for d, _ in blocks], 1)
+    rows = torch.cat([index + BLOCK * i for i, (_, index) in enumerate(blocks)], 1)
+    return train[rows.gather(1, distances.argmin(1, keepdim=True)).flatten()].numpy()
 
 
-def filters(name: str, model: GenerativeEstimator) -> Picture | None:
+def weights(name: str, model: GenerativeEstimator) -> Picture | None:
     """The weights W [pixels, units] of the first net that has such a matrix, as pictures."""
+    shape = model.shape_
+    if len(shape) < 2 or (len(shape) == 3 and shape[0] not in (1, 3)):
+        return None
     for net in model.nets_.values():
         W = getattr(net, "W", None)
-        if W is not None and W.ndim == 2 and W.shape[0] == math.prod(model.shape_) and len(model.shape_) > 1:
-            return weights(W.detach().cpu().numpy()[:, :SAMPLES], model.shape_, f"weights of hidden units of {name}")
+        if W is not None and W.ndim == 2 and len(W) == math.prod(shape):
+            return embed(filters(W[:, :SAMPLES], shape, columns=8), f"weights of hidden units of {name}")
     return None
 
 
-def progress(folder: Path, name: str) -> Picture | None:
-    """A few of the sample sheets that training left behind, evenly spread."""
-    paths = sorted(folder.glob("images-*.png"))
+def progress(run: Run, share: float) -> list[Picture]:
+    """A few of the sample sheets that training left behind, evenly spread; of each a corner."""
+    paths = sorted((run.path / "samples").glob("images-*.png"))
     if len(paths) < 2:
-        return None
-    chosen = [paths[i] for i in sorted({round(k * (len(paths) - 1) / (STEPS - 1)) for k in range(STEPS)})]
-    seen = [int(path.stem.partition("-")[2]) for path in chosen]
-    return from_files(chosen, f"after {', '.join(f'{n:,}' for n in seen)} images", f"samples of {name} as it learned")
+        return []
+    steps = sorted({round(k * (len(paths) - 1) / (STEPS - 1)) for k in range(STEPS)})
+    shown = []
+    for path in (paths[i] for i in steps):
+        seen = f"{int(path.stem.partition('-')[2]):,} images"
+        shown.append(embed(corner(path, share), f"samples of {run.name} after {seen}", seen))
+    return shown
 
 
-def charts(journal: Journal) -> list[Curve]:
+def charts(journal: Journal) -> list[Picture]:
     """Losses in one chart, each validation score in one, the rest in one."""
     losses = [name for name in journal.names if name.endswith("/loss")]
     scores = [name for name in journal.names if name.startswith("valid/")]
     rest = [name for name in journal.names if name not in losses + scores]
-    plan = [(losses, "loss (what training descends, no score)")]
-    plan += [([name], f"{name.partition('/')[2]} of validation images") for name in scores]
-    plan += [(rest, "quantities to watch")]
+    plan = [(losses, "loss", "What training descends.")]
+    plan += [([name], name.partition("/")[2], "On validation images.") for name in scores]
+    plan += [(rest, "", "Watched beside the loss.")]
     charted = []
-    for names, caption in plan:
-        lines = {name: journal.curve(name) for name in names if len(journal.curve(name)[0]) > 1}
+    for names, label, caption in plan:
+        lines = {name: journal.curve(name) for name in names}
         if lines:
-            svg = Markup(curves(lines, ylabel=caption.partition(" (")[0]))  # its labels are escaped where it is drawn
-            charted.append(Curve(svg, caption, f"{', '.join(lines)} against images seen"))
+            charted.append(embed(curves(lines, ylabel=label), f"{', '.join(lines)} against images seen", caption))
     return charted

@@ -1,0 +1,20 @@
+"""Scores with their N, interval, floor and ceiling; they see arrays and callables, never a model."""
+
+from __future__ import annotations
+
+from .likelihood import likelihood_result, parzen, parzen_log_prob
+from .neighbours import nearest, nearest_train
+from .protocol import METRICS, evaluate
+from .result import Result, bootstrap
+
+__all__ = [
+    "METRICS",
+    "Result",
+    "bootstrap",
+    "evaluate",
+    "likelihood_result",
+    "nearest",
+    "nearest_train",
+    "parzen",
+    "parzen_log_prob",
+]

@@ -1,0 +1,80 @@
+"""Real processes: signals, several processes, python -m genlearn."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+SMALL = ["--data", "digits", "--set", "hidden=16", "--set", "n_latent=2", "--seed", "0", "--device", "cpu"]
+
+
+def start(*arguments):
+    command = [sys.executable, "-m", "genlearn", *map(str, arguments)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def run(*arguments):
+    process = start(*arguments)
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_checkpoints_and_says_how_to_go_on(tmp_path, number, code, processes):
+    folder = tmp_path / "run"
+    process = start("train", "vae", *SMALL, "--minutes", 5, "--out", folder, "--processes", processes)
+    for _ in range(600):
+        if list(folder.glob("samples/*.png")):
+            break
+        time.sleep(0.1)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert f"continue with: genlearn train --resume {folder}" in err.splitlines()[-1]
+    assert "Traceback" not in err
+    record = json.loads((folder / "run.json").read_text())
+    assert record["status"] == "stopped"
+    images = record["images"] + 200
+    code, out, err = run("train", "--resume", folder, "--images", images, "--json")
+    assert code == 0, err
+    assert json.loads(out)["images"] >= images
+
+
+def test_two_processes_equal_one(tmp_path):
+    recipe = [*SMALL, "--precision", "float64", "--images", 500, "--json"]
+    code, out, err = run("train", "vae", *recipe, "--out", tmp_path / "two", "--processes", 2)
+    assert code == 0, err
+    assert json.loads(out)["images"] == 500
+    assert run("train", "vae", *recipe, "--out", tmp_path / "one")[0] == 0
+    from genlearn.run import Run
+
+    one, two = (Run.open(tmp_path / name).model() for name in ("one", "two"))
+    for a, b in zip(one.nets_.parameters(), two.nets_.parameters(), strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=0, atol=1e-9)
+
+
+def test_an_error_in_a_process_is_one_line(tmp_path):
+    code, _, err = run("train", "vae", *SMALL, "--set", "batch_size=99", "--out", tmp_path / "run", "--processes", 2)
+    assert code == 1
+    assert err.splitlines() == ["error: batch_size is 99, expected a multiple of the 2 processes; the usual fix is 98"]
+
+
+def test_torchrun_agrees_on_folder_and_seed(tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "genlearn"]
+    recipe = ["train", "vae", *SMALL[:-4], "--device", "cpu", "--images", "300", "--json"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, *recipe], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["run"] == "runs/vae-digits"
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["vae-digits"]
