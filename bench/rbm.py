@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from _paired import paired
-
 import numpy as np
 import torch
 from sklearn.neural_network import BernoulliRBM
 
+from _paired import paired
 from genlearn.data import load
 from genlearn.models.rbm import RBM
 

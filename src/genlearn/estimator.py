@@ -24,7 +24,7 @@ from genlearn import __version__
 from genlearn._types import Likelihood, Nets, ScoreKind
 from genlearn.data import Data, load
 from genlearn.maths.collective import world
-from genlearn.maths.rng import Rng, make_rng
+from genlearn.maths.rng import make_rng
 from genlearn.parameters import Range, table, unknown
 from genlearn.train import Budget, Journal, Optimizer, OptimizerName, Schedule, Stage, Stream, Training
 from genlearn.train.checkpoint import write_atomically
@@ -220,7 +220,7 @@ class GenerativeEstimator(BaseEstimator):  # type: ignore[misc]
             low, high = float(X.min()), float(X.max())
             self.range_ = (low, high if high > low else low + 1)
             warnings.warn(
-                f"pixels lie in [{low:g}, {high:g}], expected [0, 1]; they are mapped there and samples are mapped back",
+                f"pixels lie in [{low:g}, {high:g}], expected [0, 1]; they are mapped there, samples mapped back",
                 stacklevel=4,
             )
 
@@ -386,7 +386,9 @@ def read_about(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ValueError(f"{folder} holds no model.json, expected the folder of a saved model") from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"{folder}/model.json is damaged ({error}); the usual fix is to save the model again") from None
+        raise ValueError(
+            f"{folder}/model.json is damaged ({error}); the usual fix is to save the model again"
+        ) from None
     if about.get("format") != FORMAT:
         raise ValueError(
             f"{folder} was saved in format {about.get('format')} by genlearn {about.get('version')}, this is "

@@ -77,7 +77,9 @@ def test_ais_is_unbiased_in_z_however_few_the_temperatures(visible, rough):
     sigma = torch.linspace(0.6, 1.5, 6, dtype=torch.float64) if visible == "gaussian" else None
     rng = torch.Generator().manual_seed(0)
     a_base = base(6) if visible == "binary" else 0.7 * a
-    estimate = ais(W, a, b, a_base=a_base, betas=schedule(rough), n_chains=40_000, rng=rng, visible=visible, sigma=sigma)
+    estimate = ais(
+        W, a, b, a_base=a_base, betas=schedule(rough), n_chains=40_000, rng=rng, visible=visible, sigma=sigma
+    )
     w = (estimate.log_w - log_z_exact(W, a, b, visible=visible, sigma=sigma)).exp()
     error = float(w.std()) / math.sqrt(len(w))
     assert error < 0.05
@@ -99,8 +101,10 @@ def test_ais_of_gaussian_units_covers_the_exact_sum(a_base):
 
 def test_without_weights_the_estimate_is_exact():
     _, a, b = machine(9, 5, 5)
-    estimate = ais(torch.zeros(9, 5).double(), a, b, betas=schedule(2), n_chains=3, rng=torch.Generator().manual_seed(0))
-    assert estimate.log_z == pytest.approx(float((torch.log1p(a.exp()).sum() + torch.log1p(b.exp()).sum())), abs=1e-12)
+    estimate = ais(
+        torch.zeros(9, 5).double(), a, b, betas=schedule(2), n_chains=3, rng=torch.Generator().manual_seed(0)
+    )
+    assert estimate.log_z == pytest.approx(float(torch.log1p(a.exp()).sum() + torch.log1p(b.exp()).sum()), abs=1e-12)
     assert estimate.ess == pytest.approx(3)
 
 

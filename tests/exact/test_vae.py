@@ -29,7 +29,15 @@ def test_kl_and_log_densities():
 def linear() -> tuple[VAE, torch.Tensor, torch.Tensor]:
     """A linear Gaussian VAE (no hidden layers), x = W z + c + s eps, with some weights; log p(x) is in closed form."""
     x = np.random.default_rng(0).normal(size=(50, 5)) @ np.diag([2, 1, 1, 0.5, 0.5])
-    model = VAE(n_latent=2, hidden=(), likelihood="gaussian", epochs=300, learning_rate=0.01, precision="float64", random_state=0).fit(x)
+    model = VAE(
+        n_latent=2,
+        hidden=(),
+        likelihood="gaussian",
+        epochs=300,
+        learning_rate=0.01,
+        precision="float64",
+        random_state=0,
+    ).fit(x)
     nets, x = model.nets_, torch.tensor(x)
     W, c = nets["decoder"].out.weight, nets["decoder"].out.bias + nets["pixels"].bias
     covariance = W @ W.T + (2 * nets["pixels"].log_sigma).exp() * torch.eye(5)

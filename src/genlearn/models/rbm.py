@@ -33,9 +33,9 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
 
     F(v) = -a.v - sum_j log(1 + exp(b_j + (v W)_j)) for binary v [B, D]; see `RestrictedBoltzmann` for Gaussian v.
 
-    `transform` gives p(h | v), `inverse_transform` E[v | h]; `score_samples` is exact where the smaller side has at most
-    20 units, else the pseudo-likelihood sum_i log p(v_i | the others) (binary) or -F minus an AIS estimate of log Z
-    (Gaussian). Samples are E[v | h] at the end of a Gibbs chain started from the persistent chain's law or from noise.
+    `transform` gives p(h | v), `inverse_transform` E[v | h]; `score_samples` is exact where the smaller side has at
+    most 20 units, else the pseudo-likelihood sum_i log p(v_i | the others) (binary) or -F minus an AIS estimate of
+    log Z (Gaussian). Samples are E[v | h] at the end of a Gibbs chain, from a persistent state or (cd) from noise.
 
     Hinton 2002 (CD), Tieleman 2008 (PCD), Hinton 2012 (the practical guide), Salakhutdinov and Murray 2008 (AIS).
     """

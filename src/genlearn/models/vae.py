@@ -103,9 +103,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
         zero, log_w = torch.zeros_like(mean), []
         for eps in noise:
             z = mean + (0.5 * log_var).exp() * eps
-            log_w.append(
-                self._log_p(nets, x, z) + log_normal(z, zero, zero) - log_normal(z, mean, 0.5 * log_var)
-            )
+            log_w.append(self._log_p(nets, x, z) + log_normal(z, zero, zero) - log_normal(z, mean, 0.5 * log_var))
         return torch.stack(log_w)
 
     def _elbo(self, nets: Nets, x: Tensor, noise: Tensor) -> Tensor:

@@ -16,8 +16,8 @@ class RestrictedBoltzmann(nn.Module):
     binary     E(v, h) = -a.v - b.h - v W h
     gaussian   E(v, h) = sum_i (v_i - a_i)^2 / (2 sigma_i^2) - b.h - (v / sigma) W h
 
-    v [B, D] (images are flattened), h [B, H] binary, W [D, H], a [D], b [H]. Buffers: sigma [D], not learned; a_base [D],
-    the biases of the best model without hidden units, where AIS begins; chain [n, H], persistent hidden states.
+    v [B, D] (images are flattened), h [B, H] binary, W [D, H], a [D], b [H]. Buffers: sigma [D], not learned; a_base
+    [D], the biases of the best model without hidden units, where AIS begins; chain [n, H], persistent hidden states.
     """
 
     sigma: Tensor

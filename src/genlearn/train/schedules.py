@@ -9,7 +9,10 @@ from functools import cache
 from typing import Literal
 
 _NAMES = ("constant", "exponential", "inverse", "linear")
-_SYNTAX = "constant(0.1), exponential(0.1, half_life=1e6, floor=1e-6), inverse(0.1, half_life=1e6), linear(0.5, 0.7, over=1e6)"
+_SYNTAX = (
+    "constant(0.1), exponential(0.1, half_life=1e6, floor=1e-6), inverse(0.1, half_life=1e6), "
+    "linear(0.5, 0.7, over=1e6)"
+)
 
 
 @dataclass(frozen=True)
