@@ -1,0 +1,47 @@
+"""An epoch of VAE 784-512-16, batch 100, dynamic binarisation, against a bare loop that does the same work."""
+
+from __future__ import annotations
+
+from _paired import paired
+
+import torch
+from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from genlearn.data import load
+from genlearn.models.vae import VAE
+
+N, B, H, L = 10_000, 100, 512, 16
+x8 = load("mnist").train.x[:N].flatten(1)
+
+
+def genlearn_epoch() -> None:
+    VAE(hidden=(H,), n_latent=L, epochs=1, batch_size=B, random_state=0).fit(x8)
+
+
+def bare_loop() -> None:
+    """The same nets, noise and optimiser (fused Adam), written out."""
+    torch.manual_seed(0)
+    g = torch.Generator().manual_seed(0)
+    encoder = nn.Sequential(nn.Linear(784, H), nn.ReLU(), nn.Linear(H, 2 * L))
+    decoder = nn.Sequential(nn.Linear(L, H), nn.ReLU(), nn.Linear(H, 784))
+    adam = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=1e-3, fused=True)
+    x_all, u = x8.float().div(255), torch.empty(B, 784)
+    for rows in torch.randperm(N, generator=g).split(B):
+        x = torch.lt(u.uniform_(generator=g), x_all.index_select(0, rows)).float()
+        mean, log_var = encoder(x).chunk(2, 1)
+        z = mean + (0.5 * log_var).exp() * torch.randn(B, L, generator=g)
+        fit = binary_cross_entropy_with_logits(decoder(z), x, reduction="none").sum(1).mean()
+        kl = 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(1).mean()
+        adam.zero_grad()
+        (fit + kl).backward()
+        adam.step()
+
+
+if __name__ == "__main__":
+    paired(
+        f"VAE 784-{H}-{L}, epoch of {N:,} images",
+        {"genlearn": genlearn_epoch, "bare loop": bare_loop},
+        base="bare loop",
+        rounds=9,
+    )
