@@ -27,8 +27,10 @@ def run(*arguments):
     return process.returncode, out, err
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code", "processes"),
+    [(signal.SIGINT, 130, 1), (signal.SIGTERM, 143, 1), pytest.param(signal.SIGINT, 130, 2, marks=pytest.mark.slow)],
+)
 def test_a_signal_checkpoints_and_says_how_to_go_on(tmp_path, number, code, processes):
     folder = tmp_path / "run"
     process = start("train", "vae", *SMALL, "--minutes", 5, "--out", folder, "--processes", processes)
@@ -68,6 +70,7 @@ def test_an_error_in_a_process_is_one_line(tmp_path):
     assert err.splitlines() == ["error: batch_size is 99, expected a multiple of the 2 processes; the usual fix is 98"]
 
 
+@pytest.mark.slow
 def test_torchrun_agrees_on_folder_and_seed(tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "genlearn"]
     recipe = ["train", "vae", *SMALL[:-4], "--device", "cpu", "--images", "300", "--json"]

@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias
 
 import typer
 from rich.console import Console
@@ -38,6 +38,9 @@ class OneLine(TyperGroup):
         extra["standalone_mode"] = False
         if not standalone_mode:
             return super().main(*args, **extra)
+        return _leave(self._code(*args, **extra))
+
+    def _code(self, *args: Any, **extra: Any) -> int:
         try:
             code = super().main(*args, **extra)
         except UsageError as error:
@@ -45,16 +48,25 @@ class OneLine(TyperGroup):
             context = error.ctx  # type: ignore[attr-defined]
             fix = f"; the usual fix is in {context.command_path} --help" if context else ""
             say(f"error: {message.rstrip('.')}{fix}")
-            sys.exit(2)
+            return 2
         except (KeyboardInterrupt, typer.Abort):
             say("error: interrupted")
-            sys.exit(130)
+            return 130
         except Exception as error:
             if os.environ.get("GENLEARN_DEBUG"):
                 traceback.print_exc()
             _fail(describe(error))
-            sys.exit(1)
-        sys.exit(code if isinstance(code, int) else 0)
+            return 1
+        return code if isinstance(code, int) else 0
+
+
+def _leave(code: int) -> NoReturn:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # Threads of gloo may still hold tensors: taking the interpreter down under them aborts the process.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _flat(text: str) -> str:

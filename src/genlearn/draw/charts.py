@@ -55,21 +55,12 @@ def scatter(points: Any, reference: Any, size: float = 4) -> bytes:
     low, high = low - margin, high + margin
     outside = int((~((points >= low) & (points <= high)).all(1)).sum())
     with _axes(size, size) as (figure, axes):
-        axes.scatter(
-            reference[:, 0], reference[:, 1], s=5, color=PALE, linewidths=0, label=f"{len(reference):,} of the data"
-        )
-        axes.scatter(
-            points[:, 0],
-            points[:, 1],
-            s=5,
-            color=PALETTE[1],
-            alpha=0.6,
-            linewidths=0,
-            label=f"{len(points):,} generated",
-        )
+        data, drawn = f"{len(reference):,} of the data", f"{len(points):,} generated"
+        axes.scatter(reference[:, 0], reference[:, 1], s=40, color=PALE, linewidths=0, label=data)
+        axes.scatter(points[:, 0], points[:, 1], s=4, color=PALETTE[1], alpha=0.7, linewidths=0, label=drawn)
         axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
         axes.tick_params(color=PALE)
-        figure.legend(loc="outside upper center", ncols=2, markerscale=3, handletextpad=0.2)
+        figure.legend(loc="outside upper center", ncols=2, handletextpad=0.2)
         if outside:
             axes.set_xlabel(f"{outside:,} generated points lie outside")
         buffer = io.BytesIO()

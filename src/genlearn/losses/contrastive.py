@@ -11,9 +11,9 @@ from genlearn.nets.boltzmann import RestrictedBoltzmann
 def contrast(net: RestrictedBoltzmann, v: Tensor, p: Tensor, v_model: Tensor, p_model: Tensor) -> Tensor:
     """mean F(v) - mean F(v_model), as far as its gradient goes, given p = p(h | v) of both.
 
-    d/dW = <v p>_model - <v p>_data, d/da = <v>_model - <v>_data, d/db = <p>_model - <p>_data (for Gaussian units with
-    v / sigma in W and (v - a) / sigma^2 in a). The value is the linear form <parameters, gradient>: it costs no sixth
-    matrix product, and is no score.
+    d/dW = <v p>_model - <v p>_data, d/da = <v>_model - <v>_data, d/db = <p>_model - <p>_data (with u for v where units
+    are Gaussian). The value is the linear form <parameters, gradient>: it costs no sixth matrix product, and is no
+    score.
     """
     # Under autocast the statistics stay in full precision: they are small differences of means.
     with torch.no_grad(), torch.autocast(v.device.type, enabled=False):
@@ -23,6 +23,4 @@ def contrast(net: RestrictedBoltzmann, v: Tensor, p: Tensor, v_model: Tensor, p_
         w, w_model = x.new_full((len(x),), -1 / len(x)), x.new_full((len(x_model),), 1 / len(x_model))
         da = (w @ x).add_(w_model @ x_model)
         db = (w @ p).add_(w_model @ p_model)
-        if net.visible == "gaussian":
-            da /= net.sigma
     return torch.dot(net.W.view(-1), dW.view(-1)) + net.a @ da + net.b @ db

@@ -16,7 +16,7 @@ from torch.nn.functional import softplus
 from genlearn._types import Batch, Likelihood, Logs, Nets, ScoreKind, Visible
 from genlearn.estimator import GenerativeEstimator, Shape
 from genlearn.losses.contrastive import contrast
-from genlearn.maths.ais import ais, log_z_exact, schedule
+from genlearn.maths.ais import ais, log_z_exact, salakhutdinov, schedule
 from genlearn.maths.collective import gather_rows, world
 from genlearn.maths.rng import Rng, bernoulli, make_rng
 from genlearn.nets.boltzmann import RestrictedBoltzmann
@@ -126,26 +126,29 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
         net: RestrictedBoltzmann = nets["rbm"]  # type: ignore[assignment]
         if self.visible == "binary" and not self._enumerable(net):
             return pseudo_likelihood(net, x)
-        return -net.free_energy(x) - self._log_z(net)[0]
+        return -net.free_energy(x) - self._log_z(net, schedule(1000))[0]
 
-    def _log_z(self, net: RestrictedBoltzmann, n: int = 1000, rng: torch.Generator | None = None) -> tuple[float, ...]:
-        """(log Z, lower, upper) in nats: exact where enumerable, else AIS with n temperatures and 100 chains."""
+    def _log_z(
+        self, net: RestrictedBoltzmann, betas: Tensor, rng: torch.Generator | None = None
+    ) -> tuple[float, float, float]:
+        """(log Z, lower, upper) in nats: exact where enumerable, else by AIS with 100 chains."""
+        # Sums over u become integrals over v = mean + sigma u.
+        scale = float(net.sigma.double().log().sum())
         if self._enumerable(net):
-            log_z = float(log_z_exact(net.W, net.a, net.b, visible=self.visible, sigma=net.sigma))
+            log_z = log_z_exact(net.W, net.a, net.b, visible=self.visible) + scale
             return log_z, log_z, log_z
         rng = make_rng(0, net.W.device) if rng is None else rng
         estimate = ais(
-            net.W, net.a, net.b, a_base=net.a_base, betas=schedule(n), n_chains=100, rng=rng,
-            visible=self.visible, sigma=net.sigma,
+            net.W, net.a, net.b, a_base=net.a_base, betas=betas, n_chains=100, rng=rng, visible=self.visible
         )  # fmt: skip
-        return estimate.log_z, estimate.lower, estimate.upper
+        return estimate.log_z + scale, estimate.lower + scale, estimate.upper + scale
 
     def _likelihoods(self, nets: Nets, x: Tensor, rng: torch.Generator) -> dict[str, Likelihood]:
         net: RestrictedBoltzmann = nets["rbm"]  # type: ignore[assignment]
         v = x.flatten(1)
         if self.visible == "binary":
             v = bernoulli(v, rng)
-        log_z, lower, upper = self._log_z(net, 10_000, rng)
+        log_z, lower, upper = self._log_z(net, salakhutdinov(), rng)
         values = -net.free_energy(v) - log_z
         if self._enumerable(net):
             return {"exact": Likelihood(values, "exact")}

@@ -14,12 +14,14 @@ class RestrictedBoltzmann(nn.Module):
     """The energy of an RBM (Smolensky 1986; Hinton 2012, equations 1 and 17).
 
     binary     E(v, h) = -a.v - b.h - v W h
-    gaussian   E(v, h) = sum_i (v_i - a_i)^2 / (2 sigma_i^2) - b.h - (v / sigma) W h
+    gaussian   E(v, h) = |u - a|^2 / 2 - b.h - u W h, with u = (v - mean) / sigma
 
-    v [B, D] (images are flattened), h [B, H] binary, W [D, H], a [D], b [H]. Buffers: sigma [D], not learned; a_base
-    [D], the biases of the best model without hidden units, where AIS begins; chain [n, H], persistent hidden states.
+    v [B, D] (images are flattened), h [B, H] binary, W [D, H], a [D], b [H]. Buffers: mean, sigma [D], not learned (0
+    and 1 for binary units); a_base [D], the biases of the best model without hidden units, where AIS begins; chain
+    [n, H], persistent hidden states.
     """
 
+    mean: Tensor
     sigma: Tensor
     a_base: Tensor
     chain: Tensor
@@ -30,39 +32,40 @@ class RestrictedBoltzmann(nn.Module):
         self.a = nn.Parameter(torch.zeros(n_visible))
         self.b = nn.Parameter(torch.zeros(n_hidden))
         self.visible = visible
+        self.register_buffer("mean", torch.zeros(n_visible))
         self.register_buffer("sigma", torch.ones(n_visible))
         self.register_buffer("a_base", torch.zeros(n_visible))
         self.register_buffer("chain", torch.zeros(n, n_hidden))
 
     @torch.no_grad()
     def fit_biases(self, mean: Tensor, variance: Tensor | None = None) -> None:
-        """Start from the best model without hidden units, given the mean (and variance) of every pixel [D].
+        """Start from the best model without hidden units, given the mean (and, gaussian, the variance) of pixels [D].
 
-        Binary: a = logit of the mean (Hinton 2012, section 8.1), kept off 0 and 1 by a hundredth; Gaussian: a = mean,
-        sigma = standard deviation, at least a hundredth of the largest.
+        Binary: a = logit of the mean (Hinton 2012, section 8.1), kept off 0 and 1 by a hundredth; gaussian: a = 0 and
+        the moments of the data, sigma at least a hundredth of the largest.
         """
         if variance is None:
             self.a.copy_(mean.flatten().clamp(0.01, 0.99).logit())
+            self.a_base.copy_(self.a)
         else:
             sigma = variance.flatten().sqrt()
             self.sigma.copy_(sigma.clamp_min(0.01 * float(sigma.max())).clamp_min(1e-6))
-            self.a.copy_(mean.flatten())
-        self.a_base.copy_(self.a)
+            self.mean.copy_(mean.flatten())
 
     def scaled(self, v: Tensor) -> Tensor:
-        """v for binary units, v / sigma for Gaussian ones."""
+        """v for binary units, u = (v - mean) / sigma for Gaussian ones."""
         v = v.flatten(1)
-        return v if self.visible == "binary" else v / self.sigma
+        return v if self.visible == "binary" else (v - self.mean) / self.sigma
 
     def hidden_input(self, v: Tensor) -> Tensor:
-        """b + (v / sigma) W [B, H]."""
+        """b + v W, or b + u W [B, H]."""
         return torch.addmm(self.b, self.scaled(v), self.W).to(self.W.dtype)
 
     def visible_term(self, v: Tensor) -> Tensor:
         """The part of the energy that does not depend on h [B]."""
         if self.visible == "binary":
             return -(v.flatten(1) @ self.a)
-        return ((v.flatten(1) - self.a) / self.sigma).square().sum(1) / 2
+        return (self.scaled(v) - self.a).square().sum(1) / 2
 
     def energy(self, v: Tensor, h: Tensor) -> Tensor:
         """E(v, h) [B]."""
@@ -73,14 +76,15 @@ class RestrictedBoltzmann(nn.Module):
         return self.visible_term(v) - softplus(self.hidden_input(v)).sum(1)
 
     def p_hidden(self, v: Tensor) -> Tensor:
-        """p(h_j = 1 | v) = sigmoid(b_j + (v / sigma) W_j) [B, H]."""
+        """p(h_j = 1 | v) = sigmoid(b_j + (v W)_j), or with u for v [B, H]."""
         return self.hidden_input(v).sigmoid_()
 
     def mean_visible(self, h: Tensor) -> Tensor:
-        """E[v | h]: sigmoid(a + W h) for binary units, a + sigma W h for Gaussian ones [B, D]."""
+        """E[v | h]: sigmoid(a + W h) for binary units, mean + sigma (a + W h) for Gaussian ones [B, D]."""
+        inputs = torch.addmm(self.a, h, self.W.T).to(self.W.dtype)
         if self.visible == "binary":
-            return torch.addmm(self.a, h, self.W.T).to(self.W.dtype).sigmoid_()
-        return self.a + self.sigma * (h @ self.W.T).to(self.W.dtype)
+            return inputs.sigmoid_()
+        return self.mean + self.sigma * inputs
 
     def sample_visible(self, mean: Tensor, rng: torch.Generator) -> Tensor:
         """v ~ p(v | h) from its mean [B, D]."""

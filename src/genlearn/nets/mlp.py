@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from genlearn.maths.rng import uniform
+from genlearn.maths.rng import coins
 
 Activation: TypeAlias = Literal["relu", "tanh", "leaky_relu", "softplus", "sigmoid", "elu", "silu"]
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -31,7 +31,7 @@ def dropout(x: Tensor, keep: float, rng: torch.Generator | None) -> Tensor:
     """x * m / keep with m ~ Bernoulli(keep) for every element; x itself if `rng` is None or keep = 1."""
     if rng is None or keep == 1.0:
         return x
-    return x * uniform(x.shape, rng, x.dtype).lt_(keep).mul_(1 / keep)
+    return x * coins(x.shape, keep, rng, x.dtype).mul_(1 / keep)
 
 
 def init_uniform(module: nn.Module, limit: float, rng: torch.Generator) -> None:

@@ -93,7 +93,7 @@ def facts(run: Run, data: Data, model: GenerativeEstimator | None) -> list[tuple
         rows.append(("parameters", f"{sum(p.numel() for p in model.nets_.parameters()):,}"))
     hardware = record.get("hardware", {})
     if hardware:
-        rows.append(("hardware", hardware["gpu"] or f"{hardware['threads']} threads of a {hardware['machine']} CPU"))
+        rows.append(("hardware", hardware["gpu"] or f"{hardware['machine']} CPU, threads: {hardware['threads']}"))
     return [*rows, ("seed", str(record["parameters"]["random_state"]))]
 
 
@@ -152,12 +152,18 @@ def charts(journal: Journal) -> list[Picture]:
     losses = [name for name in journal.names if name.endswith("/loss")]
     scores = [name for name in journal.names if name.startswith("valid/")]
     rest = [name for name in journal.names if name not in losses + scores]
-    plan = [(losses, "loss", "What training descends.")]
+    plan = [(losses, "loss", "What training descends: a surrogate, no score.")]
     plan += [([name], name.partition("/")[2], "On validation images.") for name in scores]
     plan += [(rest, "", "Watched beside the loss.")]
     charted = []
     for names, label, caption in plan:
         lines = {name: journal.curve(name) for name in names}
         if lines:
-            charted.append(embed(curves(lines, ylabel=label), f"{', '.join(lines)} against images seen", caption))
+            charted.append(
+                embed(
+                    curves(lines, ylabel=label or (names[0] if len(names) == 1 else "")),
+                    f"{', '.join(lines)} against images seen",
+                    caption,
+                )
+            )
     return charted

@@ -1,0 +1,83 @@
+"""What charts show: colours where points are, names and numbers in the SVG."""
+
+from __future__ import annotations
+
+import io
+import re
+import xml.etree.ElementTree as ET
+
+import matplotlib
+import numpy as np
+from PIL import Image
+
+from genlearn.draw import curves, scatter
+
+ORANGE = np.array([213, 94, 0])
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def inked(png: bytes) -> np.ndarray:
+    """The (row, column) of pixels that are nearer to orange than to white or grey, the legend's strip left out."""
+    rgb = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+    mask = (rgb[..., 0] - rgb[..., 2]) > 60
+    mask[: len(mask) // 8] = False
+    return np.argwhere(mask)
+
+
+def corners() -> np.ndarray:
+    return np.array([[0.0, 0], [1, 0], [0, 1], [1, 1]])
+
+
+def test_points_are_drawn_where_they_are():
+    lower_left = inked(scatter(np.tile([[0.1, 0.1]], (50, 1)), corners())).mean(0)
+    lower_right = inked(scatter(np.tile([[0.9, 0.1]], (50, 1)), corners())).mean(0)
+    upper_left = inked(scatter(np.tile([[0.1, 0.9]], (50, 1)), corners())).mean(0)
+    assert lower_right[1] - lower_left[1] > 200
+    assert abs(lower_right[0] - lower_left[0]) < 2
+    assert lower_left[0] - upper_left[0] > 200
+    assert abs(lower_left[1] - upper_left[1]) < 2
+    # Both axes have the same scale.
+    assert abs((lower_right - lower_left)[1] - (lower_left - upper_left)[0]) < 3
+
+
+def test_points_outside_do_not_move_the_axes():
+    inside = inked(scatter(np.tile([[0.1, 0.1]], (50, 1)), corners())).mean(0)
+    with_stray = inked(scatter(np.concatenate([np.tile([[0.1, 0.1]], (50, 1)), [[1e6, 0]]]), corners())).mean(0)
+    assert abs(inside - with_stray).max() < 30
+    assert scatter(corners(), corners()).startswith(b"\x89PNG")
+
+
+def lines_of(svg: str) -> list[np.ndarray]:
+    """The points of every coloured line, in the order drawn."""
+    paths = re.findall(r'<path d="([^"]+)" clip-path[^>]*style="fill: none; stroke: #(?:0072b2|d55e00)', svg)
+    return [np.array(re.findall(r"[ML] ([\d.]+) ([\d.]+)", d), float) for d in paths]
+
+
+def test_a_line_goes_through_its_points():
+    svg = curves({"loss": ([0, 1, 2, 4], [3.0, 1.0, 2.0, 0.0])}, ylabel="nats")
+    (line,) = lines_of(svg)
+    assert len(line) == 4
+    x, y = line.T
+    np.testing.assert_allclose((x - x[0]) / (x[-1] - x[0]), [0, 0.25, 0.5, 1], atol=1e-4)
+    np.testing.assert_allclose((y[-1] - y) / (y[-1] - y[0]), [1, 1 / 3, 2 / 3, 0], atol=1e-4)
+
+
+def test_names_are_shown_and_escaped():
+    svg = curves({"a<b": ([0, 1], [1, 2]), "c & d": ([0, 1], [2, 1])}, ylabel="log p(x) > 0")
+    assert svg.startswith("<svg")
+    texts = [t.text.strip() for t in ET.fromstring(svg).iter(f"{SVG}text")]
+    assert {"a<b", "c & d", "log p(x) > 0", "images seen"} <= set(texts)
+    assert len(lines_of(svg)) == 2
+
+
+def test_the_same_input_gives_the_same_bytes_and_no_global_state_changes():
+    before = dict(matplotlib.rcParams)
+    lines = {"loss": (np.arange(50), np.sin(np.arange(50)))}
+    assert curves(lines, ylabel="loss") == curves(lines, ylabel="loss")
+    assert scatter(corners(), corners()) == scatter(corners(), corners())
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_what_is_not_finite_leaves_a_gap():
+    (line,) = lines_of(curves({"loss": (np.arange(6), [0, 1, np.nan, 3, np.inf, 5.0])}, ylabel="loss"))
+    assert len(line) == 4

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from genlearn.maths.rng import bernoulli, coins, make_rng, normal, uniform
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_bernoulli_has_its_mean_and_exact_ends(dtype):
+    p = torch.tensor([0.0, 2**-12, 0.1, 0.5, 0.9, 1.0], dtype=dtype).expand(200_001, 6)
+    x = bernoulli(p, make_rng(0))
+    assert x.dtype == dtype
+    assert set(x.unique().tolist()) == {0.0, 1.0}
+    mean, q = x.double().mean(0), p[0].double()
+    assert ((mean - q).abs() <= 5 * (q * (1 - q) / len(x)).sqrt()).all()
+    correlation = torch.corrcoef(x[:, 2:5].double().T) - torch.eye(3)
+    assert correlation.abs().max() < 0.015
+    lag = torch.corrcoef(torch.stack([x[:-1, 3], x[1:, 3]]).double())[0, 1]
+    assert abs(lag) < 0.015
+
+
+def test_coins():
+    x = coins((1000, 300), 0.8, make_rng(1))
+    assert x.mean().item() == pytest.approx(0.8, abs=0.004)
+    assert coins((1000, 3), 1.0, make_rng(1)).min() == 1
+
+
+def test_moments():
+    assert uniform((9999, 9), make_rng(0), low=-2, high=4).mean().item() == pytest.approx(1, abs=0.03)
+    assert normal((9999, 9), make_rng(0)).std().item() == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "draw", [uniform, normal, lambda s, r: coins(s, 0.5, r), lambda s, r: bernoulli(torch.full(s, 0.5), r)]
+)
+def test_processes_share_the_noise_of_the_whole_batch(draw):
+    whole, after = make_rng(3), []
+    expected = draw((6, 5), whole)
+    for rank in range(3):
+        rng = make_rng(3)
+        rng.rank, rng.world = rank, 3
+        assert torch.equal(draw((2, 5), rng), expected[2 * rank : 2 * rank + 2])
+        after.append(rng.get_state())
+    assert all(torch.equal(state, whole.get_state()) for state in after)

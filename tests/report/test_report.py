@@ -1,0 +1,178 @@
+"""The page: self-contained, complete, and safe against hostile names."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from genlearn.metrics import Result
+from genlearn.report import write
+from genlearn.report.page import flat, number, tables
+from genlearn.report.view import view
+from genlearn.run import Run
+
+SMALL = {
+    "rbm": {"n_hidden": 9, "n_gibbs": 2},
+    "vae": {"hidden": (16,), "n_latent": 2},
+    "gan": {"hidden": (16,), "hidden_d": (16,)},
+}
+
+
+class Page(HTMLParser):
+    """The tags, resources and alternative texts of a page."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags, self.resources, self.images = [], [], []
+        self.text = path.read_text()
+        self.feed(self.text)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.tags.append(tag)
+        self.resources += [
+            value for name, value in attrs.items() if name in ("src", "href", "srcset", "data", "action")
+        ]
+        if tag == "img":
+            self.images.append(attrs["alt"])
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    made = []
+    for name, parameters in SMALL.items():
+        run = Run.create(folder / name, name, "digits", {**parameters, "epochs": 20, "random_state": 0}, {})
+        run.train()
+        run.evaluate(n_samples=100)
+        made.append(Run.open(run.path))
+    return made
+
+
+@pytest.fixture(scope="module")
+def page(runs, tmp_path_factory):
+    return Page(write(runs, tmp_path_factory.mktemp("page") / "deep" / "report.html"))
+
+
+def test_self_contained(page):
+    assert page.resources
+    assert all(resource.startswith("data:image/") for resource in page.resources)
+    assert not {"script", "link", "iframe", "object", "embed"} & set(page.tags)
+    assert "url(" not in page.text
+    assert "@import" not in page.text
+
+
+def test_every_picture_says_what_it_shows(page):
+    assert all(page.images)
+    for name in SMALL:
+        assert f"64 samples of {name}" in page.images
+        assert any(alt.startswith("12 samples of") and name in alt for alt in page.images)
+    assert "64 training examples of digits" in page.images
+    assert "weights of hidden units of rbm" in page.images
+    assert {alt for alt in page.images if "reconstructions" in alt} == {
+        f"12 test images above, their reconstructions by {name} below" for name in ("rbm", "vae")
+    }
+    assert any("D/loss, G/loss against images seen" in alt for alt in page.images)
+
+
+def test_every_score_with_its_n_interval_floor_and_ceiling(page, runs):
+    text = re.sub(r"<[^>]+>", " ", page.text)
+    text = re.sub(r"\s+", " ", text)
+    for run in runs:
+        assert run.results()
+        for r in run.results():
+            low, high = r.interval
+            row = f"{run.name} {number(r.value)} "
+            assert row in text
+            at = text[text.index(r.name) :]
+            at = at[at.index(row) :][:300]
+            assert f"{number(low)} to {number(high)} {r.n:,}" in at
+            for ends in (r.floor, r.ceiling):
+                for name, value in ends.items():
+                    assert f"{number(value)} {name}" in at
+    assert "not a goal" in text
+
+
+def test_the_record_is_complete(page, runs):
+    for run in runs:
+        for value in (*run.record["data"]["hash"].values(), run.record["hardware"]["torch"]):
+            assert value in page.text
+
+
+def test_scores_meet_only_where_they_may_be_compared(runs, monkeypatch):
+    views = [view(run) for run in runs[:2]]
+    scores = [Result("s", 1.0, 10, "nats"), Result("s", 2.0, 10, "nats")]
+
+    def groups(*results, hashes=("a", "a")):
+        for v, r, data in zip(views, results, hashes, strict=True):
+            object.__setattr__(v, "results", [r])
+            object.__setattr__(v, "data_hash", data)
+        return len(tables(views))
+
+    assert groups(*scores) == 1
+    assert groups(*scores, hashes=("a", "b")) == 2
+    assert groups(scores[0], Result("s", 2.0, 11, "nats")) == 2
+    assert groups(scores[0], Result("s", 2.0, 10, "nats", extractor="other")) == 2
+
+
+def test_hostile_name_and_note(runs, tmp_path):
+    name = "<script>alert(1)<"
+    shutil.copytree(runs[1].path, tmp_path / name)
+    run = Run.open(tmp_path / name)
+    scores = [r.to_json() | {"notes": ["<b onclick=x>&"], "name": "<i>"} for r in run.results()]
+    (run.path / "evaluation.json").write_text(json.dumps(scores))
+    page = Page(write([run], tmp_path / "report.html"))
+    assert "script" not in page.tags
+    assert "i" not in page.tags
+    assert "<b onclick" not in page.text
+    assert "&lt;script&gt;alert(1)&lt;" in page.text
+
+
+def test_a_run_without_scores_or_without_a_model(runs, tmp_path):
+    for name in ("unscored", "killed"):
+        shutil.copytree(runs[0].path, tmp_path / name)
+        (tmp_path / name / "evaluation.json").unlink()
+    shutil.rmtree(tmp_path / "killed" / "model")
+    record = json.loads((tmp_path / "killed" / "run.json").read_text()) | {"status": "running"}
+    for key in ("images", "seconds"):
+        del record[key]
+    (tmp_path / "killed" / "run.json").write_text(json.dumps(record))
+    page = Page(write([Run.open(tmp_path / name) for name in ("unscored", "killed")], tmp_path / "report.html"))
+    assert "64 samples of unscored" in page.images
+    assert "64 samples of killed" not in page.images
+    assert "This run is running" in page.text
+    assert "<h2>Scores</h2>" not in page.text
+    assert any(alt.startswith("samples of killed after") for alt in page.images)
+
+
+def test_points_in_the_plane(tmp_path):
+    parameters = {"hidden": (8,), "hidden_d": (8,), "output": "linear", "images": 2000, "epochs": None}
+    run = Run.create(tmp_path / "ring", "gan", "ring", parameters, {})
+    run.train()
+    page = Page(write([run], tmp_path / "report.html"))
+    assert "1000 samples of ring" in page.images
+    assert not any("nearest" in alt for alt in page.images)
+
+
+def test_colour_folder(tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    for i in range(40):
+        Image.fromarray(rng.integers(0, 255, (8, 8, 3), np.uint8)).save(tmp_path / "images" / f"{i}.png")
+    run = Run.create(tmp_path / "run", "rbm", str(tmp_path / "images"), {"n_hidden": 4, "n_gibbs": 1, "epochs": 1}, {})
+    run.train()
+    page = Page(write([run], tmp_path / "report.html"))
+    assert "64 samples of run" in page.images
+    assert "weights of hidden units of run" in page.images
+
+
+def test_flat():
+    assert list(flat({"a": {"b": [1, 2], "c": None}})) == [("a · b", "1, 2"), ("a · c", "None")]
