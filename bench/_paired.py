@@ -21,6 +21,7 @@ def paired(title: str, contenders: dict[str, Callable[[], object]], base: str, r
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for r in range(options.rounds + 1):
         for name, work in contenders.items():
+            time.sleep(0.2)  # worker threads of the contender before may still spin
             start = time.perf_counter()
             work()
             if r:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from sklearn.neural_network import BernoulliRBM
 
-from _paired import paired
+from _paired import paired  # isort: skip (sets the threads before torch is loaded)
 from genlearn.data import load
 from genlearn.models.rbm import RBM
 

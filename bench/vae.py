@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from _paired import paired
+from _paired import paired  # isort: skip (sets the threads before torch is loaded)
 
 import torch
 from torch import nn

@@ -10,7 +10,7 @@ import torch
 from scipy.stats import chi2
 
 from genlearn._types import Batch
-from genlearn.losses.contrastive import contrast
+from genlearn.losses.contrastive import contrast, weigh
 from genlearn.maths.rng import make_rng
 from genlearn.models.rbm import RBM, pseudo_likelihood
 from genlearn.nets.boltzmann import RestrictedBoltzmann
@@ -69,7 +69,8 @@ def test_the_surrogate_has_the_gradient_of_the_free_energy_difference(net, visib
     expected = torch.autograd.grad(difference, [net.W, net.a, net.b])
     with torch.no_grad():
         p, p_model = net.p_hidden(v), net.p_hidden(v_model)
-    got = torch.autograd.grad(contrast(net, v, p, v_model, p_model), [net.W, net.a, net.b])
+    surrogate = contrast(net, torch.cat([v, v_model]), torch.cat([p, p_model]), weigh(len(v), len(v_model), v))
+    got = torch.autograd.grad(surrogate, [net.W, net.a, net.b])
     for g, e in zip(got, expected, strict=True):
         assert torch.allclose(g, e, atol=1e-12)
 

@@ -50,25 +50,27 @@ def normal(shape: Sequence[int], rng: torch.Generator, dtype: torch.dtype | None
     return _rows(_empty(shape, rng, dtype).normal_(generator=rng), rng)
 
 
-def _bits(shape: Sequence[int], rng: torch.Generator, dtype: torch.dtype) -> Tensor:
-    """Integers, uniform on [-2^23, 2^23), of any type that holds them.
+def _bits(shape: Sequence[int], rng: torch.Generator) -> Tensor:
+    """Integers, uniform on all 32 bits, signed.
 
     Drawn two to a word of 64 random bits: half the cost of `uniform_`, which is much of a step on a CPU.
     """
     shape = (shape[0] * getattr(rng, "world", 1), *shape[1:])
     n = math.prod(shape)
     words = torch.empty((n + 1) // 2, dtype=torch.int64, device=rng.device).random_(-(2**63), None, generator=rng)
-    return _rows(words.view(torch.int32)[:n].bitwise_right_shift_(8).view(shape), rng).to(dtype)
+    return _rows(words.view(torch.int32)[:n].view(shape), rng)
 
 
 @torch.no_grad()
 def bernoulli(p: Tensor, rng: torch.Generator) -> Tensor:
-    """x ~ Bernoulli(p) in the type of p [B, ...] (float32 or float64), to a resolution of 2^-24; never 0 where p = 1, nor 1 where p = 0."""
-    u = _bits(p.shape, rng, p.dtype)
-    return torch.lt(u, (p - 0.5).mul_(2.0**24), out=u)
+    """x ~ Bernoulli(p) in the type of p [B, ...] (float32 or float64), to a resolution of 2^-24.
+
+    Never 0 where p = 1, nor 1 where p = 0.
+    """
+    u = _bits(p.shape, rng).bitwise_and_(2**24 - 1).to(p.dtype)
+    return torch.lt(u, p * 2.0**24, out=u)
 
 
-def coins(shape: Sequence[int], p: float, rng: torch.Generator, dtype: torch.dtype | None = None) -> Tensor:
-    """x ~ Bernoulli(p) with one p for all; the first axis is the batch."""
-    # bfloat16 could not hold the integers: the comparison is in float32.
-    return _bits(shape, rng, torch.float32).lt_((p - 0.5) * 2.0**24).to(dtype or torch.float32)
+def coins(shape: Sequence[int], p: float, rng: torch.Generator) -> Tensor:
+    """x ~ Bernoulli(p) as booleans, one p > 0 for all; the first axis is the batch."""
+    return _bits(shape, rng).le(round(p * 2**32) - 2**31 - 1)

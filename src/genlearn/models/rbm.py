@@ -15,7 +15,7 @@ from torch.nn.functional import softplus
 
 from genlearn._types import Batch, Likelihood, Logs, Nets, ScoreKind, Visible
 from genlearn.estimator import GenerativeEstimator, Shape
-from genlearn.losses.contrastive import contrast
+from genlearn.losses.contrastive import contrast, weigh
 from genlearn.maths.ais import ais, log_z_exact, salakhutdinov, schedule
 from genlearn.maths.collective import gather_rows, world
 from genlearn.maths.rng import Rng, bernoulli, make_rng
@@ -88,13 +88,16 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
             if self.binarize and self.visible == "binary":
                 v = bernoulli(v, rng)
             p = net.p_hidden(v)
-            h = net.chain.chunk(rng.world)[rng.rank] if self.algorithm == "pcd" else bernoulli(p, rng)
-            v_model, p_model = net.gibbs(h, rng)
+            persistent = self.algorithm == "pcd"
+            h = net.chain.chunk(rng.world)[rng.rank] if persistent else bernoulli(p, rng)
             for _ in range(self.k - 1):
-                v_model, p_model = net.gibbs(bernoulli(p_model, rng), rng)
-            if self.algorithm == "pcd":
+                h = bernoulli(net.p_hidden(net.gibbs(h, rng)), rng)
+            v_model = net.gibbs(h, rng)
+            p_model = net.p_hidden(v_model)
+            if persistent:
                 net.chain.copy_(gather_rows(bernoulli(p_model, rng)))
-        return contrast(net, v, p, v_model, p_model), {"hidden": p.mean()}
+        weights = weigh(len(v), len(v_model), v)
+        return contrast(net, torch.cat([v, v_model]), torch.cat([p, p_model]), weights), {}
 
     def _sample(self, nets: Nets, n: int, rng: torch.Generator) -> Tensor:
         net: RestrictedBoltzmann = nets["rbm"]  # type: ignore[assignment]

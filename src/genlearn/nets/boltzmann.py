@@ -92,7 +92,6 @@ class RestrictedBoltzmann(nn.Module):
             return bernoulli(mean, rng)
         return mean + self.sigma * normal(mean.shape, rng, mean.dtype)
 
-    def gibbs(self, h: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """One block of Gibbs sampling, h -> v -> h: (v [B, D], p(h | v) [B, H])."""
-        v = self.sample_visible(self.mean_visible(h), rng)
-        return v, self.p_hidden(v)
+    def gibbs(self, h: Tensor, rng: torch.Generator) -> Tensor:
+        """v ~ p(v | h) [B, D], half a step of block Gibbs sampling."""
+        return self.sample_visible(self.mean_visible(h), rng)

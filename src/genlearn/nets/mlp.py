@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,7 @@ def dropout(x: Tensor, keep: float, rng: torch.Generator | None) -> Tensor:
     """x * m / keep with m ~ Bernoulli(keep) for every element; x itself if `rng` is None or keep = 1."""
     if rng is None or keep == 1.0:
         return x
-    return x * coins(x.shape, keep, rng, x.dtype).mul_(1 / keep)
+    return x * (coins(x.shape, keep, rng) * x.new_tensor(1 / keep))
 
 
 def init_uniform(module: nn.Module, limit: float, rng: torch.Generator) -> None:
@@ -49,7 +49,23 @@ class Maxout(nn.Module):
         self.linear = nn.Linear(n_in, units * pieces)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(x).unflatten(1, (-1, self.pieces)).amax(2)  # type: ignore[no-any-return]
+        return _Max.apply(self.linear(x).unflatten(1, (self.pieces, -1)))  # type: ignore[no-untyped-call,no-any-return]
+
+
+class _Max(torch.autograd.Function):
+    """The maximum over axis 1, equal pieces sharing the gradient, as `amax`, whose backward is four times slower."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        y = x.amax(1)
+        share = (x == y.unsqueeze(1)).to(x.dtype)
+        ctx.save_for_backward(share.div_(share.sum(1, keepdim=True)))
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (share,) = ctx.saved_tensors
+        return grads[0].unsqueeze(1) * share  # type: ignore[no-any-return]
 
 
 class MLP(nn.Module):

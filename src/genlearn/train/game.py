@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -190,5 +191,5 @@ class Table:
             p.requires_grad_(False)
         return results
 
-    def _cast(self, batch: Batch) -> torch.autocast:
-        return torch.autocast(batch.x.device.type, torch.bfloat16, enabled=self.autocast)
+    def _cast(self, batch: Batch) -> AbstractContextManager[Any]:
+        return torch.autocast(batch.x.device.type, torch.bfloat16) if self.autocast else nullcontext()
