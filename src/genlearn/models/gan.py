@@ -29,26 +29,27 @@ class GAN(GenerativeEstimator):
     simultaneous, from one forward pass (k = 1), as in the authors' code.
 
     A GAN has no likelihood: it has `sample`, and is measured by samples. The preset "goodfellow-2014" is the recipe of
-    the paper's MNIST figure. r1 > 0 adds r1 / 2 E ||grad_x logit(x)||^2 on data (Mescheder et al. 2018, equation 9).
+    the paper's MNIST figure. r1 adds r1 / 2 E ||grad_x logit(x)||^2 on data (Mescheder et al. 2018, equation 9); it is
+    on by default, because without it D learns a small set by heart and G no longer learns anything.
     """
 
     n_latent: Annotated[int, Range(1), "dimensions of z"] = 100
     prior: Annotated[Literal["normal", "uniform"], "law of z; both have unit variance"] = "normal"
-    hidden: Annotated[tuple[int, ...], Range(1), "hidden layers of G"] = (512, 512)
-    hidden_d: Annotated[tuple[int, ...], Range(1), "hidden layers of D"] = (512, 256)
+    hidden: Annotated[tuple[int, ...], Range(1), "hidden layers of G"] = (256, 256)
+    hidden_d: Annotated[tuple[int, ...], Range(1), "hidden layers of D"] = (256, 256)
     activation: Annotated[Activation, "of the hidden layers of G"] = "relu"
     discriminator: Annotated[Literal["mlp", "maxout"], "hidden layers of D: leaky ReLU or maxout"] = "mlp"
     pieces: Annotated[int, Range(1), "linear pieces of a maxout unit"] = 5
     keep_input: Annotated[float, Range(0.01, 1), "probability with which dropout keeps an input of D"] = 1.0
-    keep_hidden: Annotated[float, Range(0.01, 1), "probability with which dropout keeps a hidden unit of D"] = 0.7
+    keep_hidden: Annotated[float, Range(0.01, 1), "probability with which dropout keeps a hidden unit of D"] = 1.0
     output: Annotated[Literal["sigmoid", "linear"], "range of G: pixels in [0, 1] or any numbers"] = "sigmoid"
     loss: Annotated[GeneratorLoss, "what G descends"] = "non-saturating"
     k: Annotated[int, Range(1), "steps of D per step of G"] = 1
     order: Annotated[Literal["alternating", "simultaneous"], "order of play"] = "alternating"
-    r1: Annotated[float, Range(0), "weight of the gradient penalty on data"] = 0.0
+    r1: Annotated[float, Range(0), "weight of the gradient penalty on data"] = 5.0
     init: Annotated[float, Range(0), "weights of G ~ U(-init, init) (0: torch's default)"] = 0.0
     init_d: Annotated[float, Range(0), "weights of D ~ U(-init, init) (0: torch's default)"] = 0.0
-    learning_rate: Annotated[float | Schedule, Range(0, open=True), "step size, or its schedule in images"] = 2e-4
+    learning_rate: Annotated[float | Schedule, Range(0, open=True), "step size, or its schedule in images"] = 5e-4
     betas: Annotated[tuple[float, ...], Range(0, 1), "decays of the moments of the Adam family"] = (0.5, 0.999)
     optimizer_d: Annotated[OptimizerName | None, "optimiser of D (none: as G)"] = None
     learning_rate_d: Annotated[float | Schedule | None, Range(0, open=True), "step size of D (none: as G)"] = None
@@ -65,6 +66,7 @@ class GAN(GenerativeEstimator):
             "pieces": 5,
             "keep_input": 0.8,
             "keep_hidden": 0.5,
+            "r1": 0.0,
             "order": "simultaneous",
             "init": 0.05,
             "init_d": 0.005,

@@ -46,7 +46,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
     k: Annotated[int, Range(1), "Gibbs steps per update"] = 1
     n_chains: Annotated[int, Range(1), "persistent chains (pcd)"] = 100
     binarize: Annotated[bool, "draw binary pixels afresh from grey ones for each batch"] = True
-    n_gibbs: Annotated[int, Range(1), "Gibbs steps of `sample`"] = 1000
+    n_gibbs: Annotated[int, Range(1), "Gibbs steps of `sample`"] = 200
     optimizer: Annotated[OptimizerName, "optimiser"] = "momentum"
     learning_rate: Annotated[float | Schedule, Range(0, open=True), "step size, or its schedule in images"] = 0.05
     momentum: Annotated[float | Schedule, Range(0, 1), "of momentum and nesterov, or its schedule in images"] = 0.5
