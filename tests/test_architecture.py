@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "genlearn"
 
 GROUND = {"_types", "maths"}
 BASE = GROUND | {"train", "data", "draw"}
-TRAINED = BASE | {"nets", "losses", "samplers", "parameters", "estimator"}
+TRAINED = BASE | {"nets", "losses", "samplers", "parameters", "storage", "estimator"}
 ALLOWED = {
     "_types": set(),
     "maths": {"_types"},
@@ -24,10 +24,12 @@ ALLOWED = {
     "draw": GROUND,
     "metrics": GROUND,
     "parameters": BASE,
-    "estimator": BASE | {"parameters"},
+    "storage": BASE,
+    "estimator": BASE | {"parameters", "storage"},
     "models": TRAINED,
     "registry": TRAINED | {"models"},
-    "run": TRAINED | {"models", "registry", "metrics"},
+    "monitors": TRAINED | {"metrics"},
+    "run": TRAINED | {"models", "registry", "metrics", "monitors"},
     "report": TRAINED | {"models", "registry", "metrics", "run"},
     "cli": TRAINED | {"models", "registry", "metrics", "run", "report"},
     "__main__": {"cli"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,24 +11,20 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from genlearn import __version__
 from genlearn._types import Likelihood, Nets, ScoreKind
 from genlearn.data import Data, load
 from genlearn.maths.collective import world
 from genlearn.maths.rng import make_rng
 from genlearn.parameters import Range, table, unknown
+from genlearn.storage import read_about, read_states, write_model
 from genlearn.train import Budget, Journal, Optimizer, OptimizerName, Schedule, Stage, Stream, Training
-from genlearn.train.checkpoint import write_atomically
 
-FORMAT = 1
 BLOCK = 100
 Self = TypeVar("Self", bound="GenerativeEstimator")
 Shape = tuple[int, ...]
@@ -323,13 +318,9 @@ class GenerativeEstimator(BaseEstimator):  # type: ignore[misc]
     def save(self, folder: str | Path) -> Path:
         """Write `weights.safetensors` and `model.json` into `folder`."""
         check_is_fitted(self, "nets_")
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         parameters = self.get_params(deep=False)
         parameters["random_state"] = self.random_state if isinstance(self.random_state, int) else None
         about = {
-            "format": FORMAT,
-            "version": __version__,
             "model": type(self).__name__,
             "parameters": parameters,
             "shape": self.shape_,
@@ -337,30 +328,16 @@ class GenerativeEstimator(BaseEstimator):  # type: ignore[misc]
             "range": self.range_,
             "rounds": self.n_iter_,
         }
-        groups = {"nets": self.nets_, "averaged": self.averaged_nets_}
-        tensors = {
-            f"{group}/{name}": t.detach().cpu().contiguous().clone()
-            for group, nets in groups.items()
-            if nets is not None
-            for name, t in nets.state_dict().items()
-        }
-        write_atomically(folder / "weights.safetensors", save(tensors))
-        write_atomically(folder / "model.json", (json.dumps(about, indent=2) + "\n").encode())
-        return folder
+        return write_model(Path(folder), about, {"nets": self.nets_, "averaged": self.averaged_nets_})
 
     @classmethod
     def load(cls: type[Self], folder: str | Path) -> Self:
-        """The model that `save` wrote; a one-line ValueError if the folder is another model's, version's or damaged."""
-        folder = Path(folder)
-        about = read_about(folder)
+        """The model that `save` wrote; one-line ValueError for another model, version or damage."""
+        about = read_about(Path(folder))
         if about["model"] != cls.__name__:
             raise ValueError(f"{folder} holds a {about['model']}, expected a {cls.__name__}")
         parameters: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in about["parameters"].items()}
         self = cls(**parameters)
-        try:
-            tensors = load_file(folder / "weights.safetensors")
-        except (SafetensorError, FileNotFoundError) as error:
-            raise ValueError(f"{folder}/weights.safetensors is damaged or missing ({error})") from None
         self.shape_, self.dtype_ = tuple(about["shape"]), np.dtype(about["dtype"])
         self.range_, self.n_iter_ = tuple(about["range"]), about["rounds"]
         self.journal_ = Journal()
@@ -369,29 +346,10 @@ class GenerativeEstimator(BaseEstimator):  # type: ignore[misc]
         inner = (1, *self.shape_) if len(self.shape_) == 2 else self.shape_
         device = pick_device(self.device)
         loaded: list[Any] = []
-        for group in ("nets", "averaged"):
-            state = {name.partition("/")[2]: t for name, t in tensors.items() if name.startswith(group + "/")}
+        for state in read_states(Path(folder), ("nets", "averaged")):
             nets = self._fresh_nets(inner, 0).to(device, self._dtype).requires_grad_(False).eval()
             if state:
                 nets.load_state_dict(state)
             loaded.append(nets if state else None)
         self.nets_, self.averaged_nets_ = loaded
         return self
-
-
-def read_about(folder: Path) -> dict[str, Any]:
-    """The `model.json` of a saved model; a one-line ValueError if there is none or it is of another format."""
-    try:
-        about: dict[str, Any] = json.loads((folder / "model.json").read_text())
-    except FileNotFoundError:
-        raise ValueError(f"{folder} holds no model.json, expected the folder of a saved model") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{folder}/model.json is damaged ({error}); the usual fix is to save the model again"
-        ) from None
-    if about.get("format") != FORMAT:
-        raise ValueError(
-            f"{folder} was saved in format {about.get('format')} by genlearn {about.get('version')}, this is "
-            f"genlearn {__version__} with format {FORMAT}; the usual fix is to load it with the version that wrote it"
-        )
-    return about

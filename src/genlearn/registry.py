@@ -8,8 +8,9 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from genlearn.estimator import GenerativeEstimator, read_about
+from genlearn.estimator import GenerativeEstimator
 from genlearn.parameters import unknown
+from genlearn.storage import read_about
 
 _MODELS = {
     "rbm": "genlearn.models.rbm:RBM",

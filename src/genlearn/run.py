@@ -6,7 +6,6 @@ run.json · model/ · checkpoints/ · journal.jsonl · tensorboard/ · samples/*
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import platform
@@ -21,18 +20,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 
 from genlearn import __version__, registry
-from genlearn._types import Nets
 from genlearn.data import Data, load
-from genlearn.draw import grid, scatter
 from genlearn.estimator import GenerativeEstimator
 from genlearn.maths.collective import world
-from genlearn.metrics import Result, evaluate, parzen
-from genlearn.parameters import unknown
-from genlearn.train import Journal, Keeper, Monitor, Progress
+from genlearn.metrics import Result, evaluate
+from genlearn.monitors import choose
+from genlearn.train import Journal, Keeper, Progress
 from genlearn.train.checkpoint import write_atomically
 
 FORMAT = 1
@@ -179,7 +174,7 @@ class Run:
                     journal=journal,
                     keeper=keeper,
                     keep_every=keep_every,
-                    monitors=self._monitors(estimator, data, monitors) if first else (),
+                    monitors=choose(estimator, data, self.path / "samples", monitors) if first else (),
                     stop=lambda: bool(caught),
                     on_tick=lambda progress, limit: on_tick(progress, limit, journal) if on_tick else None,
                 )  # fmt: skip
@@ -203,19 +198,6 @@ class Run:
             self.write()
         return estimator
 
-    def _monitors(self, estimator: GenerativeEstimator, data: Data, names: Sequence[str]) -> list[Monitor]:
-        every = max(len(data.train), 10_000)
-        known: dict[str, tuple[bool, Callable[[Nets, int], dict[str, float]]]] = {}
-        if hasattr(estimator, "sample"):
-            known["samples"] = (True, _Samples(estimator, self.path / "samples", data))
-            known["parzen"] = (False, _Parzen(estimator, data))
-        if hasattr(estimator, "score_samples") and len(data.valid):
-            known["score"] = (True, _Score(estimator, data))
-        for name in names:
-            if name not in known:
-                raise ValueError(unknown("monitor", name, tuple(known)))
-        return [Monitor(name, every, run) for name, (always, run) in known.items() if always or name in names]
-
     # --- evaluate
 
     def evaluate(
@@ -224,11 +206,11 @@ class Run:
         """Score the model on test images and keep the scores in evaluation.json."""
         data, model = self.data(), self.model()
         results = evaluate(
-            train=units(data.train.x),
-            valid=units(data.valid.x),
-            test=units(data.test.x),
-            sample=(lambda n: units(model.sample(n, random_state=seed))) if hasattr(model, "sample") else None,
-            likelihoods=(lambda x: model.log_likelihoods(data.test.x, random_state=seed))
+            train=data.train.x,
+            valid=data.valid.x,
+            test=data.test.x,
+            sample=(lambda n: model.sample(n, random_state=seed)) if hasattr(model, "sample") else None,
+            likelihoods=(lambda x: model.log_likelihoods(x, random_state=seed))
             if hasattr(model, "log_likelihoods")
             else None,
             metrics=metrics,
@@ -240,62 +222,6 @@ class Run:
             content = json.dumps([r.to_json() for r in kept.values()], indent=2) + "\n"
             write_atomically(self.path / "evaluation.json", content.encode())
         return results
-
-
-def units(x: Any) -> NDArray[Any]:
-    """Images as floats, uint8 scaled to [0, 1]."""
-    array = np.asarray(x)
-    return array.astype(np.float32) / 255 if array.dtype == np.uint8 else array
-
-
-def _png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-@dataclass
-class _Samples:
-    """Writes a grid of 64 samples, the same seeds each time; points in the plane are scattered over data."""
-
-    estimator: GenerativeEstimator
-    folder: Path
-    data: Data
-
-    def __call__(self, nets: Nets, images: int) -> dict[str, float]:
-        path = self.folder / f"images-{images:012d}.png"
-        if len(self.data.shape) == 1 and self.data.shape[0] == 2:
-            points = self.estimator.sample(1000, random_state=0, nets=nets)
-            write_atomically(path, scatter(points, self.data.train.x[:1000].numpy()))
-        else:
-            write_atomically(path, _png(grid(self.estimator.sample(64, random_state=0, nets=nets), columns=8)))
-        return {}
-
-
-@dataclass
-class _Score:
-    """The mean score of the first 200 validation images."""
-
-    estimator: GenerativeEstimator
-    data: Data
-
-    def __call__(self, nets: Nets, images: int) -> dict[str, float]:
-        x = self.estimator._validate(self.data.valid.x[:200].numpy())[0]
-        score = self.estimator._blocks(self.estimator._score, x, nets)
-        return {f"valid/{self.estimator._score_kind(nets)}": score.mean().item()}
-
-
-@dataclass
-class _Parzen:
-    """The Parzen log-likelihood of 1,000 validation images under 10,000 samples (a picture of progress, no goal)."""
-
-    estimator: GenerativeEstimator
-    data: Data
-
-    def __call__(self, nets: Nets, images: int) -> dict[str, float]:
-        valid = units(self.data.valid.x[:1000])
-        samples = units(self.estimator.sample(10_000, random_state=0, nets=nets))
-        return {"valid/parzen": parzen(samples, valid, valid).value}
 
 
 @contextlib.contextmanager

@@ -1,0 +1,93 @@
+"""What the models reach on real MNIST in minutes on two cores (make test-all)."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neural_network import BernoulliRBM
+
+from genlearn.data import load
+from genlearn.maths.ais import ais, log_z_exact, salakhutdinov, schedule
+from genlearn.maths.rng import bernoulli, make_rng
+from genlearn.metrics import parzen
+from genlearn.models.gan import GAN
+from genlearn.models.rbm import RBM
+from genlearn.models.vae import VAE
+from genlearn.nets.boltzmann import RestrictedBoltzmann
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("real_mnist")]
+
+
+@pytest.fixture(scope="module")
+def mnist():
+    return load("mnist")
+
+
+def rate(epochs: int, start: float = 0.05, n: int = 54_000) -> str:
+    return f"linear({start}, 0, over={epochs * n})"
+
+
+def test_ais_against_enumeration_on_16_hidden_units(mnist):
+    net = RBM(n_hidden=16, epochs=5, learning_rate=rate(5), random_state=0).fit(mnist).nets_["rbm"]
+    exact = log_z_exact(net.W, net.a, net.b)
+    got = ais(net.W, net.a, net.b, a_base=net.a_base, betas=schedule(1000), n_chains=100, rng=make_rng(0))
+    assert abs(got.log_z - exact) < 0.1
+    assert got.lower <= exact <= got.upper
+
+
+def test_pcd_beats_cd_1_exactly_after_equal_updates(mnist):
+    scores = {}
+    for algorithm in ("cd", "pcd"):
+        model = RBM(n_hidden=16, algorithm=algorithm, epochs=5, learning_rate=rate(5), random_state=0).fit(mnist)
+        scores[algorithm] = model.log_likelihoods(mnist.test.x)["exact"].values.mean().item()
+    assert scores["pcd"] > scores["cd"] + 5
+
+
+def test_rbm_500_beats_scikit_learn_in_equal_time(mnist):
+    """5 epochs of PCD-1 above -110 nats, and above BernoulliRBM after the same seconds, by the same AIS."""
+    start = time.perf_counter()
+    ours = RBM(n_hidden=500, epochs=5, learning_rate=rate(5), random_state=0).fit(mnist)
+    seconds = time.perf_counter() - start
+    X = mnist.train.x.flatten(1).numpy().astype(np.float32) / 255
+    theirs, rng = BernoulliRBM(n_components=500, random_state=0), np.random.default_rng(0)
+    start = time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        theirs.partial_fit(X[rng.choice(len(X), 10, replace=False)])
+    v = bernoulli(mnist.test.x.flatten(1) / 255, make_rng(0))
+    net = RestrictedBoltzmann(784, 500, make_rng(0))
+    with torch.no_grad():
+        net.W.copy_(torch.from_numpy(theirs.components_.T))
+        net.a.copy_(torch.from_numpy(theirs.intercept_visible_))
+        net.b.copy_(torch.from_numpy(theirs.intercept_hidden_))
+    a_base = ours.nets_["rbm"].a_base
+    scores = []
+    for rbm in (ours.nets_["rbm"], net):
+        estimate = ais(rbm.W, rbm.a, rbm.b, a_base=a_base, betas=salakhutdinov(), n_chains=100, rng=make_rng(1))
+        scores.append((-rbm.free_energy(v)).mean().item() - estimate.log_z)
+    print(f"AIS test log-likelihood: genlearn {scores[0]:.1f}, BernoulliRBM {scores[1]:.1f} after {seconds:.0f} s")
+    assert scores[0] > -110
+    assert scores[0] > scores[1]
+
+
+def test_vae_bounds(mnist):
+    """VAE 200-200-20, 10 epochs, dynamic binarisation."""
+    model = VAE(hidden=(200, 200), n_latent=20, epochs=10, random_state=0).fit(mnist)
+    bounds = {name: row.values.mean().item() for name, row in model.log_likelihoods(mnist.test.x).items()}
+    print(bounds)
+    assert bounds["ELBO"] > -108.5
+    assert bounds["IWAE-50"] > -105
+
+
+def test_gan_2014_rises():
+    """The 2014 recipe: the Parzen score of samples rises over 10 epochs, far above the mean image's -59."""
+    data = load("mnist", split="parzen-2014")
+    scores = []
+    for epochs in (4, 10):
+        model = GAN.from_preset("goodfellow-2014", epochs=epochs, random_state=0).fit(data)
+        scores.append(parzen(model.sample(10_000, random_state=0), data.valid.x, data.test.x).value)
+    print(f"Parzen after 4 and 10 epochs: {scores[0]:.1f}, {scores[1]:.1f}")
+    assert scores[1] > scores[0] + 20
+    assert scores[1] > 0
