@@ -10,7 +10,7 @@ import torch
 from sklearn.neural_network import BernoulliRBM
 
 from genlearn.data import load
-from genlearn.maths.ais import ais, log_z_exact, salakhutdinov, schedule
+from genlearn.maths.ais import ais, log_z_exact, salakhutdinov
 from genlearn.maths.rng import bernoulli, make_rng
 from genlearn.metrics import parzen
 from genlearn.models.gan import GAN
@@ -33,7 +33,8 @@ def rate(epochs: int, start: float = 0.05, n: int = 54_000) -> str:
 def test_ais_against_enumeration_on_16_hidden_units(mnist):
     net = RBM(n_hidden=16, epochs=5, learning_rate=rate(5), random_state=0).fit(mnist).nets_["rbm"]
     exact = log_z_exact(net.W, net.a, net.b)
-    got = ais(net.W, net.a, net.b, a_base=net.a_base, betas=schedule(1000), n_chains=100, rng=make_rng(0))
+    got = ais(net.W, net.a, net.b, a_base=net.a_base, betas=salakhutdinov(), n_chains=100, rng=make_rng(0))
+    print(f"log Z: exact {exact:.3f}, AIS {got.log_z:.3f} [{got.lower:.3f}, {got.upper:.3f}], {got.ess:.0f} of 100 chains")
     assert abs(got.log_z - exact) < 0.1
     assert got.lower <= exact <= got.upper
 
@@ -43,6 +44,7 @@ def test_pcd_beats_cd_1_exactly_after_equal_updates(mnist):
     for algorithm in ("cd", "pcd"):
         model = RBM(n_hidden=16, algorithm=algorithm, epochs=5, learning_rate=rate(5), random_state=0).fit(mnist)
         scores[algorithm] = model.log_likelihoods(mnist.test.x)["exact"].values.mean().item()
+    print(f"exact test log-likelihood of 784-16 after 5 epochs: {scores}")
     assert scores["pcd"] > scores["cd"] + 5
 
 
