@@ -34,7 +34,9 @@ def test_ais_against_enumeration_on_16_hidden_units(mnist):
     net = RBM(n_hidden=16, epochs=5, learning_rate=rate(5), random_state=0).fit(mnist).nets_["rbm"]
     exact = log_z_exact(net.W, net.a, net.b)
     got = ais(net.W, net.a, net.b, a_base=net.a_base, betas=salakhutdinov(), n_chains=100, rng=make_rng(0))
-    print(f"log Z: exact {exact:.3f}, AIS {got.log_z:.3f} [{got.lower:.3f}, {got.upper:.3f}], {got.ess:.0f} of 100 chains")
+    print(
+        f"log Z: exact {exact:.3f}, AIS {got.log_z:.3f} [{got.lower:.3f}, {got.upper:.3f}], {got.ess:.0f} of 100 chains"
+    )
     assert abs(got.log_z - exact) < 0.1
     assert got.lower <= exact <= got.upper
 

@@ -84,6 +84,7 @@ def _launch(recipe: Recipe, n: int, monitors: list[str], keep_every: float, as_j
     run.path.mkdir(parents=True, exist_ok=True)
     run.write()
     arguments = ["train", "--resume", str(run.path), "--keep-every", str(keep_every)]
+    arguments += ["--device", run.record["parameters"]["device"]]
     for name in monitors:
         arguments += ["--monitor", name]
     return launch(n, [*arguments, *(["--json"] if as_json else [])])
@@ -92,7 +93,7 @@ def _launch(recipe: Recipe, n: int, monitors: list[str], keep_every: float, as_j
 def _train(recipe: Recipe, monitors: list[str], keep_every: float, as_json: bool) -> int:
     from genlearn.train.distributed import process_group
 
-    with process_group() as (rank, n):
+    with process_group(recipe.flags.get("device") or "auto") as (rank, n):
         run, resume = _agreed(recipe, rank, n)
         title = f"{run.record['model']} on {run.record['data']['source']}"
         if rank == 0:

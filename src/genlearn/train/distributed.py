@@ -11,12 +11,15 @@ import torch.distributed as dist
 
 
 @contextmanager
-def process_group() -> Iterator[tuple[int, int]]:
-    """(rank, number of processes) of the group that torchrun describes; (0, 1) where it does not run."""
+def process_group(device: str = "auto") -> Iterator[tuple[int, int]]:
+    """(rank, number of processes) of the group that torchrun describes; (0, 1) where it does not run.
+
+    One CUDA device a process (nccl) where there is one and `device` allows it, else gloo.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         yield 0, 1
         return
-    cuda = torch.cuda.is_available()
+    cuda = device in ("auto", "cuda") and torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if cuda else "gloo")
