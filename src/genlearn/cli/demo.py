@@ -15,7 +15,7 @@ DATA = "mnist-mini"
 SETTINGS = {
     "rbm": ("n_hidden=256", "learning_rate=linear(0.05, 0.001, over=450000)", "n_gibbs=100", "epochs=50"),
     "vae": ("hidden=400,400", "learning_rate=linear(1e-3, 1e-4, over=180000)", "epochs=20"),
-    "gan": ("ema=20000", "epochs=60"),
+    "gan": ("ema=20000", "epochs=40"),
 }
 
 
