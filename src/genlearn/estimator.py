@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from genlearn._types import Likelihood, Nets, ScoreKind
 from genlearn.data import Data, load
-from genlearn.maths.collective import world
+from genlearn.maths.collective import agreed, world
 from genlearn.maths.rng import make_rng
 from genlearn.parameters import Range, table, unknown
 from genlearn.storage import read_about, read_states, write_model
@@ -52,8 +53,8 @@ class GenerativeEstimator(BaseEstimator):  # type: ignore[misc]
     """The base of every model. A subclass gives
 
     `_build(shape, rng) -> nets`, `_stages(shape) -> stages` and the capabilities that are true, each on explicit nets:
-    `_sample(nets, n, rng)`, `_encode(nets, x)`, `_decode(nets, z)`, `_score(nets, x)` with `_score_kind(nets)`, and
-    `_likelihoods(nets, x, rng, train)`.
+    `_sample(nets, n, rng)`, `_encode(nets, x)`, `_decode(nets, z)`, `_scorer(nets)` with `_score_kind(nets)`, and
+    `_likelihoods(nets, x, rng)`.
 
     A capability that is not there has no public method: `hasattr` tells the truth. Inside, images are floats of the
     model's precision: pixels in [0, 1] where `_pixels` holds, else the values that `fit` was given.
@@ -74,7 +75,7 @@ class GenerativeEstimator(BaseEstimator):  # type: ignore[misc]
     ema: Annotated[float, Range(0), "half-life of the averaged weights, in images (0: none)"] = 0.0
     precision: Annotated[Literal["float32", "float64", "bf16"], "bf16 is autocast over float32 weights"] = "float32"
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], "where to compute"] = "auto"
-    random_state: Annotated[int | None, "seed (none: a fresh one)"] = None
+    random_state: Annotated[int | None, Range(0, 2**32 - 1), "seed (none: a fresh one)"] = None
 
     family: ClassVar[str]
     paper: ClassVar[str]
@@ -129,21 +130,25 @@ class GenerativeEstimator(BaseEstimator):  # type: ignore[misc]
     def check_parameters(self) -> None:
         """Raise a one-line ValueError if a hyper-parameter is out of its range."""
         for name, parameter in table(type(self)).items():
-            if name != "random_state":
+            if name != "random_state" or isinstance(self.random_state, int):
                 parameter.check(getattr(self, name))
         if self.epochs is None and self.images is None and self.minutes is None:
             raise ValueError("epochs, images and minutes are all none, expected a budget; the usual fix is epochs=10")
+        if self.device == "mps" and self.precision == "float64":
+            raise ValueError("precision is 'float64' on device 'mps', which has none; the usual fix is device='cpu'")
         if len(self.betas) != 2:
             raise ValueError(f"betas is {self.betas!r}, expected two numbers such as 0.9,0.999")
 
     def _learn(self, x: Tensor, y: Tensor | None, resume: bool = False, **options: Any) -> Training:
         """Build the nets and play the game; `options` are those of `Training`."""
         device, (rank, n_processes) = pick_device(self.device), world()
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        seed = agreed(int(check_random_state(self.random_state).randint(2**31 - 1)), device)
         shape = tuple(x.shape[1:])
         nets = self._fresh_nets(shape, seed).to(device, self._dtype)
         rng = make_rng(seed, device)
         rng.rank, rng.world = rank, n_processes
+        if len(x) < n_processes:
+            raise ValueError(f"there are {len(x)} images for {n_processes} processes, expected one each at least")
         batch_size = min(self.batch_size, len(x) // n_processes * n_processes)
         stream = Stream(x, y, batch_size, seed, device=device, dtype=self._dtype, rank=rank, world=n_processes)
         options.setdefault("journal", Journal())
@@ -158,7 +163,7 @@ class GenerativeEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _fresh_nets(self, shape: Shape, seed: int) -> Nets:
         with torch.random.fork_rng([]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             return self._build(shape, make_rng(seed)).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     @property
@@ -234,9 +239,9 @@ class GenerativeEstimator(BaseEstimator):  # type: ignore[misc]
             return x.mul(255).round_().clamp_(0, 255).to(torch.uint8).numpy()
         return (x * (high - low) + low).numpy().astype(self.dtype_)
 
-    def _blocks(self, f: Callable[[Nets, Tensor], Tensor], x: Tensor, nets: Nets) -> Tensor:
+    def _blocks(self, f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """f over blocks of rows of one fixed size, so that no row depends on how many there are."""
-        device = next(nets.parameters()).device
+        device = next(self._nets.parameters()).device if hasattr(self, "nets_") else pick_device(self.device)
         out = []
         with torch.no_grad():
             for rows in x.split(BLOCK):
@@ -244,7 +249,7 @@ class GenerativeEstimator(BaseEstimator):  # type: ignore[misc]
                 rows = rows.to(device, self._dtype) / (255 if rows.dtype == torch.uint8 else 1)
                 if n < BLOCK:
                     rows = torch.cat([rows, rows[-1:].expand(BLOCK - n, *rows.shape[1:])])
-                out.append(f(nets, rows)[:n])
+                out.append(f(rows)[:n])
         return torch.cat(out)
 
     def _answer(self, values: Tensor) -> NDArray[Any]:
@@ -274,27 +279,29 @@ class GenerativeEstimator(BaseEstimator):  # type: ignore[misc]
     def transform(self, X: Any) -> NDArray[Any]:
         """The codes of images [n, k] (means, deterministic)."""
         check_is_fitted(self, "nets_")
-        return self._answer(self._blocks(self._encode, self._validate(X)[0], self._nets))
+        return self._answer(self._blocks(partial(self._encode, self._nets), self._validate(X)[0]))
 
     @available_if(_can("_decode"))
     def inverse_transform(self, Z: ArrayLike) -> NDArray[Any]:
         """The mean images of codes [n, k]."""
         check_is_fitted(self, "nets_")
-        codes = torch.as_tensor(np.asarray(Z)).to(self._dtype)
-        return self._outward(self._blocks(self._decode, codes, self._nets))
+        codes, expected = torch.as_tensor(np.asarray(Z)).to(self._dtype), self._n_features_out
+        if codes.ndim != 2 or codes.shape[1] != expected:
+            raise ValueError(f"Z has shape {tuple(codes.shape)}, expected (n, {expected}), the codes of transform")
+        return self._outward(self._blocks(partial(self._decode, self._nets), codes))
 
-    @available_if(_can("_score"))
+    @available_if(_can("_scorer"))
     def score_samples(self, X: Any) -> NDArray[Any]:
         """A log-likelihood in nats for each image [n]; `score_kind_` says what it is worth."""
         check_is_fitted(self, "nets_")
-        return self._answer(self._blocks(self._score, self._validate(X)[0], self._nets))
+        return self._answer(self._blocks(self._scorer(self._nets), self._validate(X)[0]))
 
     @property
     def score_kind_(self) -> ScoreKind:
         """What `score_samples` gives: exact, lower bound, estimate or pseudo."""
         return self._score_kind(self._nets)  # type: ignore[no-any-return]
 
-    @available_if(_can("_score"))
+    @available_if(_can("_scorer"))
     def score(self, X: Any, y: Any = None) -> float:
         """The mean of `score_samples`, in nats per image."""
         return float(self.score_samples(X).mean())
@@ -331,23 +338,29 @@ class GenerativeEstimator(BaseEstimator):  # type: ignore[misc]
         return write_model(Path(folder), about, {"nets": self.nets_, "averaged": self.averaged_nets_})
 
     @classmethod
-    def load(cls: type[Self], folder: str | Path) -> Self:
-        """The model that `save` wrote; one-line ValueError for another model, version or damage."""
+    def load(cls: type[Self], folder: str | Path, device: str | None = None) -> Self:
+        """The model that `save` wrote, on `device` (by default where it was trained, if that is here, else auto).
+
+        Raises a one-line ValueError for another model or version, or a damaged file.
+        """
         about = read_about(Path(folder))
         if about["model"] != cls.__name__:
             raise ValueError(f"{folder} holds a {about['model']}, expected a {cls.__name__}")
         parameters: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in about["parameters"].items()}
-        self = cls(**parameters)
+        here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        self = cls(
+            **parameters | {"device": device or (parameters["device"] if here.get(parameters["device"]) else "auto")}
+        )
         self.shape_, self.dtype_ = tuple(about["shape"]), np.dtype(about["dtype"])
         self.range_, self.n_iter_ = tuple(about["range"]), about["rounds"]
         self.journal_ = Journal()
         if len(self.shape_) == 1:
             self.n_features_in_ = self.shape_[0]
         inner = (1, *self.shape_) if len(self.shape_) == 2 else self.shape_
-        device = pick_device(self.device)
+        where = pick_device(self.device)
         loaded: list[Any] = []
         for state in read_states(Path(folder), ("nets", "averaged")):
-            nets = self._fresh_nets(inner, 0).to(device, self._dtype).requires_grad_(False).eval()
+            nets = self._fresh_nets(inner, 0).to(where, self._dtype).requires_grad_(False).eval()
             if state:
                 nets.load_state_dict(state)
             loaded.append(nets if state else None)

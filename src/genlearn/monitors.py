@@ -20,7 +20,10 @@ from genlearn.train.checkpoint import write_atomically
 
 
 def choose(estimator: GenerativeEstimator, data: Data, folder: Path, names: Sequence[str]) -> list[Monitor]:
-    """The monitors that a model can have, once an epoch: samples (into `folder`) and score always, others by name."""
+    """The monitors that a model can have, once an epoch or 10,000 images.
+
+    Samples (into `folder`) and score always, others by name; ValueError for a name that there is not.
+    """
     every = max(len(data.train), 10_000)
     known: dict[str, tuple[bool, Callable[[Nets, int], dict[str, float]]]] = {}
     if hasattr(estimator, "sample"):
@@ -68,7 +71,7 @@ class Score:
 
     def __call__(self, nets: Nets, images: int) -> dict[str, float]:
         x = self.estimator._validate(self.data.valid.x[:200].numpy())[0]
-        score = self.estimator._blocks(self.estimator._score, x, nets)
+        score = self.estimator._blocks(self.estimator._scorer(nets), x)
         return {f"valid/{self.estimator._score_kind(nets)}": score.mean().item()}
 
 

@@ -78,7 +78,15 @@ class Parameter:
             element = get_args(kind)[0]
             return isinstance(value, (tuple, list)) and all(self._fits(element, v) for v in value)
         if kind is Schedule:
-            return isinstance(value, str) and Schedule.parse(value) is not None
+            if not isinstance(value, str):
+                return False
+            try:
+                schedule = Schedule.parse(value)
+            except ValueError as error:
+                raise ValueError(f"{self.name}: {error}") from None
+            # A rate may fall to the end of its range (0), but starts inside it.
+            r = self.range
+            return r is None or (schedule.start in r and r.low <= schedule.end <= r.high)
         if kind is bool or kind is str:
             return isinstance(value, kind) and (kind is bool or not self.choices)
         number = isinstance(value, (int, float)) or hasattr(value, "__index__") or hasattr(value, "__float__")

@@ -49,7 +49,7 @@ class Entry:
 def models() -> tuple[Entry, ...]:
     """Every model: ours, then those of installed packages."""
     found = {point.name: point.value for point in entry_points(group="genlearn.models")}
-    return tuple(Entry(name, path) for name, path in (found | _MODELS).items())
+    return tuple(Entry(name, path) for name, path in {**_MODELS, **found, **_MODELS}.items())
 
 
 def model(name: str) -> type[GenerativeEstimator]:

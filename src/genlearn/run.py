@@ -81,6 +81,8 @@ class Run:
             raise ValueError(f"{path} holds no run.json, expected the folder of a run") from None
         except (json.JSONDecodeError, NotADirectoryError) as error:
             raise ValueError(f"{path}/run.json cannot be read ({error})") from None
+        if not isinstance(record, dict):
+            raise ValueError(f"{path}/run.json cannot be read (it holds no record)")
         if record.get("format") != FORMAT:
             raise ValueError(
                 f"{path} is a run of format {record.get('format')} (genlearn {record.get('version')}), "
@@ -91,7 +93,9 @@ class Run:
     def write(self) -> None:
         """Write run.json, atomically; in the first process only."""
         if world()[0] == 0:
-            write_atomically(self.path / "run.json", (json.dumps(self.record, indent=2) + "\n").encode())
+            write_atomically(
+                self.path / "run.json", (json.dumps(self.record, indent=2, default=lambda n: n.item()) + "\n").encode()
+            )
 
     # --- what is in it
 
@@ -134,7 +138,7 @@ class Run:
     def journal(self) -> Journal:
         """The curves."""
         journal = Journal(self.path)
-        journal.rewind(2**62)
+        journal.read()
         return journal
 
     def results(self) -> list[Result]:
@@ -159,14 +163,16 @@ class Run:
         """
         self.record["parameters"] |= budget or {}
         data, estimator, first = self.data(), self.estimator, world()[0] == 0
+        # What can be wrong with the input is found before anything is written.
+        x, y = estimator._validate(data, reset=True)
+        watch = choose(estimator, data, self.path / "samples", monitors)
         if first:
             (self.path / "samples").mkdir(parents=True, exist_ok=True)
         self.record |= {"status": "running", "hardware": hardware(), "started": _now()}
         self.write()
-        x, y = estimator._validate(data, reset=True)
         journal, keeper = Journal(self.path if first else None), Keeper(self.path / "checkpoints")
-        if resume and not keeper.paths():
-            journal.rewind(-1)  # killed before the first checkpoint: everything is played again
+        if not resume or not keeper.paths():
+            journal.rewind(-1)  # from the start, perhaps after a kill before the first checkpoint
         with _signals() as caught:
             try:
                 training = estimator._learn(
@@ -174,7 +180,7 @@ class Run:
                     journal=journal,
                     keeper=keeper,
                     keep_every=keep_every,
-                    monitors=choose(estimator, data, self.path / "samples", monitors) if first else (),
+                    monitors=watch if first else (),
                     stop=lambda: bool(caught),
                     on_tick=lambda progress, limit: on_tick(progress, limit, journal) if on_tick else None,
                 )  # fmt: skip

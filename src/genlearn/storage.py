@@ -28,8 +28,10 @@ def write_model(folder: Path, about: Mapping[str, Any], groups: Mapping[str, Net
         for name, t in nets.state_dict().items()
     }
     about = {"format": FORMAT, "version": __version__, **about}
-    write_atomically(folder / "weights.safetensors", save(tensors))
-    write_atomically(folder / "model.json", (json.dumps(about, indent=2) + "\n").encode())
+    # Both contents are made before either is written; numpy's numbers become Python's.
+    text, weights = json.dumps(about, indent=2, default=lambda number: number.item()) + "\n", save(tensors)
+    write_atomically(folder / "weights.safetensors", weights)
+    write_atomically(folder / "model.json", text.encode())
     return folder
 
 

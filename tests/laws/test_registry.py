@@ -13,7 +13,7 @@ import genlearn
 from genlearn import registry
 from genlearn.maths.rng import make_rng
 from genlearn.parameters import table
-from genlearn.train import Keeper, Stream
+from genlearn.train import Diverged, Keeper, Stream
 from genlearn.train.game import Table
 
 NAMES = [entry.name for entry in registry.models()]
@@ -31,6 +31,16 @@ def make(name: str, **changes):
 
 def weights(model) -> list[torch.Tensor]:
     return list(model.nets_.state_dict().values())
+
+
+def draw(model, n: int, X: np.ndarray) -> np.ndarray:
+    """n samples, or the codes of n images where a model has no sampler."""
+    return model.sample(n, random_state=0) if hasattr(model, "sample") else model.transform(X[:n])
+
+
+def needs_sampler(name: str) -> None:
+    if not hasattr(make(name), "sample"):
+        pytest.skip(f"{name} has no sampler")
 
 
 def same(a, b) -> bool:
@@ -55,6 +65,7 @@ def test_clone_and_repeat(name, digits):
 
 
 def test_samples_have_the_shape_type_and_range_of_the_data(name, digits):
+    needs_sampler(name)
     images = digits.reshape(-1, 8, 8)
     for X, high in ((digits, 1), (images, 1), ((255 * images[:, None]).astype(np.uint8), 255)):
         samples = make(name).fit(X[:200]).sample(3, random_state=0)
@@ -65,6 +76,7 @@ def test_samples_have_the_shape_type_and_range_of_the_data(name, digits):
 
 
 def test_other_ranges_are_mapped_and_mapped_back(name, digits):
+    needs_sampler(name)
     X = 40 * digits[:200] - 20
     with pytest.warns(UserWarning, match=r"pixels lie in \[-20, 20\]"):
         model = make(name).fit(X)
@@ -75,6 +87,7 @@ def test_other_ranges_are_mapped_and_mapped_back(name, digits):
 
 
 def test_one_seed_an_image(name, digits):
+    needs_sampler(name)
     model = make(name).fit(digits)
     many = model.sample(130, random_state=5)
     assert np.array_equal(many[:7], model.sample(7, random_state=5))
@@ -89,7 +102,7 @@ def test_save_and_load_give_the_same_bits(name, digits, tmp_path):
     twin = registry.load(tmp_path)
     assert type(twin) is type(model)
     assert same(model, twin)
-    assert np.array_equal(model.sample(5, random_state=0), twin.sample(5, random_state=0))
+    assert np.array_equal(draw(model, 5, digits), draw(twin, 5, digits))
     if hasattr(model, "score_samples"):
         assert np.array_equal(model.score_samples(digits[:5]), twin.score_samples(digits[:5]))
 
@@ -145,7 +158,7 @@ def test_a_stopped_run_resumes_to_the_same_bits(name, digits, tmp_path):
         torch.manual_seed(rounds)
         again = learn(f"cut{rounds}", None, True)
         assert same(again, whole)
-        assert np.array_equal(again.sample(3, random_state=0), whole.sample(3, random_state=0))
+        assert np.array_equal(draw(again, 3, digits), draw(whole, 3, digits))
 
 
 def test_hasattr_tells_the_truth(name, digits):
@@ -177,7 +190,9 @@ def test_every_parameter_has_help_and_a_valid_default(name):
         ({"batch_size": 0}, "batch_size is 0, expected an integer at least 1"),
         ({"epochs": -1}, "epochs is -1, expected a number above 0 or none"),
         ({"optimizer": "adamm"}, "did you mean 'adam'"),
-        ({"learning_rate": "linear(1)"}, "is no schedule"),
+        ({"learning_rate": "linear(1)"}, "learning_rate: 'linear(1)' is no schedule"),
+        ({"learning_rate": "constant(-1)"}, "learning_rate is 'constant(-1)', expected a number above 0"),
+        ({"random_state": -3}, "random_state is -3"),
         ({"precision": "float16"}, "expected float32, float64, bf16"),
         ({"epochs": None}, "expected a budget"),
     ],
@@ -195,7 +210,7 @@ def test_precisions(name, precision, digits):
     assert model.nets_ is not None
     expected = torch.float64 if precision == "float64" else torch.float32
     assert all(p.dtype == expected for p in model.nets_.parameters())
-    assert np.isfinite(model.sample(3, random_state=0)).all()
+    assert np.isfinite(draw(model, 3, digits)).all()
 
 
 @pytest.mark.parametrize(
@@ -233,3 +248,24 @@ def test_unknown_model_and_attribute():
     assert genlearn.RBM is registry.model("rbm")
     with pytest.raises(AttributeError, match="no attribute"):
         genlearn.NoSuchModel  # noqa: B018
+
+
+def test_numbers_of_numpy_are_saved(name, digits, tmp_path):
+    make(name, batch_size=np.int64(40), weight_decay=np.float32(0.5)).fit(digits[:100]).save(tmp_path)
+    assert registry.load(tmp_path).batch_size == 40
+
+
+def test_a_model_of_an_absent_device_is_loaded_where_there_is_one(name, digits, tmp_path):
+    make(name).fit(digits[:100]).save(tmp_path)
+    about = json.loads((tmp_path / "model.json").read_text())
+    about["parameters"]["device"] = "mps"
+    (tmp_path / "model.json").write_text(json.dumps(about))
+    if not torch.backends.mps.is_available():
+        assert registry.load(tmp_path).device == "auto"
+    assert registry.model(name).load(tmp_path, device="cpu").device == "cpu"
+
+
+def test_parameters_that_blow_up_are_named(name, digits):
+    with pytest.raises(Diverged, match="usual fix is a smaller learning rate") as error:
+        make(name, learning_rate=1e39, optimizer="sgd", epochs=3, batch_size=500).fit(digits)
+    assert "\n" not in str(error.value)

@@ -258,6 +258,9 @@ def test_the_journal_survives_a_kill(tmp_path):
     journal.close()
     with (tmp_path / "journal.jsonl").open("a") as file:
         file.write('{"images": 40, "lo')
+    reader = Journal(tmp_path)
+    reader.read()
+    assert reader.curve("loss")[0] == [10, 20, 30]
     again = Journal(tmp_path)
     again.rewind(20)
     assert again.curve("loss") == ([10, 20], [1.0, 2.0])
@@ -269,3 +272,62 @@ def test_write_to_a_read_only_place_is_one_line(tmp_path):
     with pytest.raises(OSError, match="could not write") as error:
         write_atomically(tmp_path / "no" / "such" / "folder", b"x")
     assert "\n" not in str(error.value)
+
+
+def test_monitors_move_no_running_statistic():
+    """Nets are watched in evaluation mode, and go on in training mode."""
+
+    def run(monitors):
+        nets = nn.ModuleDict({"x": nn.Sequential(nn.Linear(1, 3), nn.BatchNorm1d(3))}).double()
+        with torch.no_grad():
+            nets["x"][0].weight.fill_(1.0)
+        player = Player(
+            "x", ("x",), lambda n, b, r: (n["x"](b.x + torch.rand(10, 1, generator=r)).square().sum(), {}), SGD
+        )
+        training([Stage("s", [player], Budget(images=100))], nets, monitors=monitors, tick=20).run()
+        assert nets.training
+        return nets.state_dict()
+
+    def look(nets, images):
+        nets["x"](torch.ones(5, 1, dtype=torch.float64))
+        return {}
+
+    torch.manual_seed(0)
+    alone = run([])
+    torch.manual_seed(0)
+    watched = run([Monitor("look", 20, look)])
+    assert all(torch.equal(alone[name], watched[name]) for name in alone)
+
+
+def test_a_finished_minutes_budget_is_not_played_again(tmp_path):
+    def run(resume):
+        player = Player("x", ("x",), lambda n, b, r: (n["x"].weight.sum(), {}), SGD)
+        return training([Stage("s", [player], Budget(minutes=0.001))], two(), keeper=Keeper(tmp_path)).run(resume)
+
+    first = run(False)
+    assert first.finished
+    assert run(True).rounds == first.rounds
+
+
+def test_a_fresh_start_forgets_older_checkpoints(tmp_path):
+    def run(images):
+        player = Player("x", ("x",), lambda n, b, r: (n["x"].weight.sum(), {}), SGD)
+        return training([Stage("s", [player], Budget(images=images))], two(), keeper=Keeper(tmp_path)).run()
+
+    run(400)
+    run(100)
+    assert [p.name for p in Keeper(tmp_path).paths()] == ["images-000000000100.safetensors"]
+
+
+def test_a_damaged_checkpoint_is_passed_over(tmp_path):
+    keeper = Keeper(tmp_path)
+    keeper.save(1, {"images": 1})
+    keeper.save(2, {"images": 2}).write_bytes(b"cut short")
+    with pytest.warns(UserWarning, match="no readable checkpoint"):
+        assert keeper.latest() == {"images": 1}
+
+
+def test_simultaneous_players_play_one_step():
+    players = [Player("x", ("x",), saddle, SGD, steps=2), Player("y", ("y",), minus, SGD)]
+    with pytest.raises(ValueError, match="expected steps=1"):
+        training([Stage("s", players, Budget(images=10), simultaneous=True)], two()).run()

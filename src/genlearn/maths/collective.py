@@ -57,6 +57,15 @@ def gather_rows(x: Tensor) -> Tensor:
     return out
 
 
+def agreed(number: int, device: torch.device) -> int:
+    """The first process's number, in every process."""
+    if world()[1] == 1:
+        return number
+    t = torch.tensor(number, device=device)
+    dist.broadcast(t, 0)
+    return int(t.item())
+
+
 def agree(flag: bool, device: torch.device) -> bool:
     """True in every process if `flag` is true in any."""
     _, n = world()

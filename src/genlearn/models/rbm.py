@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Annotated, ClassVar, Literal
@@ -125,11 +125,12 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
         n_visible, n_hidden = net.W.shape
         return min(n_hidden, n_visible if self.visible == "binary" else n_hidden) <= EXACT_UNITS
 
-    def _score(self, nets: Nets, x: Tensor) -> Tensor:
+    def _scorer(self, nets: Nets) -> Callable[[Tensor], Tensor]:
         net: RestrictedBoltzmann = nets["rbm"]  # type: ignore[assignment]
         if self.visible == "binary" and not self._enumerable(net):
-            return pseudo_likelihood(net, x)
-        return -net.free_energy(x) - self._log_z(net, schedule(1000))[0]
+            return lambda x: pseudo_likelihood(net, x)
+        log_z = self._log_z(net, schedule(1000))[0]
+        return lambda x: -net.free_energy(x) - log_z
 
     def _log_z(
         self, net: RestrictedBoltzmann, betas: Tensor, rng: torch.Generator | None = None
@@ -148,10 +149,11 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
 
     def _likelihoods(self, nets: Nets, x: Tensor, rng: torch.Generator) -> dict[str, Likelihood]:
         net: RestrictedBoltzmann = nets["rbm"]  # type: ignore[assignment]
+        # AIS comes first: the estimate does not depend on how many images there are.
+        log_z, lower, upper = self._log_z(net, salakhutdinov(), rng)
         v = x.flatten(1)
         if self.visible == "binary":
             v = bernoulli(v, rng)
-        log_z, lower, upper = self._log_z(net, salakhutdinov(), rng)
         values = -net.free_energy(v) - log_z
         if self._enumerable(net):
             return {"exact": Likelihood(values, "exact")}

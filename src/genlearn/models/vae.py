@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -125,9 +125,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
     def _score_kind(self, nets: Nets) -> ScoreKind:
         return "lower bound"
 
-    def _score(self, nets: Nets, x: Tensor) -> Tensor:
-        noise = normal((16, 1, self.n_latent), make_rng(0, x.device), x.dtype)
-        return self._elbo(nets, x, noise)
+    def _scorer(self, nets: Nets) -> Callable[[Tensor], Tensor]:
+        device = next(nets.parameters()).device
+        noise = normal((16, 1, self.n_latent), make_rng(0, device), self._dtype)
+        return lambda x: self._elbo(nets, x, noise)
 
     def _likelihoods(self, nets: Nets, x: Tensor, rng: torch.Generator) -> dict[str, Likelihood]:
         elbo, iwae = [], []

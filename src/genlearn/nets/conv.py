@@ -33,7 +33,7 @@ class BatchNorm(nn.Module):
             return nn.functional.batch_norm(
                 x, self.mean, self.var, self.weight, self.bias, self.training, self.momentum, self.eps
             )
-        axes = [0, *range(2, x.ndim)]
+        axes, given, x = [0, *range(2, x.ndim)], x.dtype, x.to(self.mean.dtype)
         n = world()[1] * x.numel() / x.shape[1]
         mean = all_sum(x.sum(axes)) / n
         centred = x - mean.view(1, -1, *[1] * (x.ndim - 2))
@@ -42,7 +42,7 @@ class BatchNorm(nn.Module):
             self.mean.lerp_(mean, self.momentum)
             self.var.lerp_(var * (n / (n - 1)), self.momentum)
         scale = (self.weight / (var + self.eps).sqrt()).view(1, -1, *[1] * (x.ndim - 2))
-        return centred * scale + self.bias.view(1, -1, *[1] * (x.ndim - 2))
+        return (centred * scale + self.bias.view(1, -1, *[1] * (x.ndim - 2))).to(given)
 
 
 def image_shape(shape: Sequence[int]) -> tuple[int, int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,9 @@ def read(path: Path) -> dict[str, Any]:
                 )
             return unflatten({key: file.get_tensor(key) for key in file.keys()}, json.loads(meta["state"]))  # noqa: SIM118
     except (SafetensorError, FileNotFoundError) as error:
-        raise ValueError(f"{path} is no readable checkpoint ({error}); the usual fix is to use an older one") from None
+        raise ValueError(
+            f"{path} is no readable checkpoint ({error}); the usual fix is to resume from an older one"
+        ) from None
 
 
 class Keeper:
@@ -102,10 +105,23 @@ class Keeper:
             old.unlink()
         return path
 
+    def clear(self) -> None:
+        """Forget them all: a run that starts anew must not be resumed from an older one's."""
+        for path in self.paths():
+            path.unlink()
+
     def latest(self) -> dict[str, Any] | None:
-        """The newest checkpoint, or None."""
-        paths = self.paths()
-        return read(paths[-1]) if paths else None
+        """The newest checkpoint that can be read, or None; a damaged one is passed over with a warning."""
+        damaged: ValueError | None = None
+        for path in reversed(self.paths()):
+            try:
+                return read(path)
+            except ValueError as error:
+                damaged = error
+                warnings.warn(str(error), stacklevel=2)
+        if damaged is not None:
+            raise damaged
+        return None
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
@@ -124,3 +140,6 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]
         for i, s in state.items()
     }
     optimizer.load_state_dict(inner)
+    for i, s in state.items():
+        if "mu_product" in s:  # NAdam's float32 product, which load_state_dict would cast
+            optimizer.state[parameters[int(i)]]["mu_product"] = s["mu_product"]

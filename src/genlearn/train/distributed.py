@@ -21,9 +21,13 @@ def process_group(device: str = "auto") -> Iterator[tuple[int, int]]:
         return
     cuda = device in ("auto", "cuda") and torch.cuda.is_available()
     if cuda:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        local, devices = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if local >= devices:
+            raise ValueError(f"there are more processes than the {devices} CUDA devices; the usual fix is --device cpu")
+        torch.cuda.set_device(local)
     dist.init_process_group("nccl" if cuda else "gloo")
     try:
         yield dist.get_rank(), dist.get_world_size()
+        dist.barrier()  # nobody leaves while another still talks
     finally:
         dist.destroy_process_group()

@@ -124,6 +124,10 @@ class Table:
                         f"{name} is owned by {owner[name]!r} and {seat.player.name!r}, expected one owner; "
                         "the usual fix is to list the net in one player only"
                     )
+        if (stage.simultaneous or stage.joint) and any(player.steps != 1 for player in stage.players):
+            raise ValueError(
+                f"stage {stage.name!r} is simultaneous: every player plays one step a round, expected steps=1"
+            )
         nets.requires_grad_(False)
 
     def round(self, stream: Stream, rng: Rng, number: int) -> Logs:

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from genlearn.train.checkpoint import write_atomically
+
 
 class Journal:
     """Rows of numbers by images seen. `rows` keeps them all; with a folder they are also written as they come."""
@@ -21,8 +23,13 @@ class Journal:
         self.rows.append(row)
         if self._path is None:
             return
-        with self._path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        try:
+            with self._path.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise OSError(
+                error.errno, f"could not write {self._path}: {error.strerror}; free space and resume, nothing is lost"
+            ) from None
         if self._writer is None:
             # Imported here: a library call without a folder should not pay for it.
             from torch.utils.tensorboard import SummaryWriter
@@ -31,19 +38,18 @@ class Journal:
         for name, value in values.items():
             self._writer.add_scalar(name, value, images)
 
+    def read(self) -> None:
+        """Take the rows of the folder, as far as they are whole."""
+        if self._path is not None and self._path.exists():
+            lines = self._path.read_text().splitlines()
+            self.rows = [json.loads(line) for line in lines if line.endswith("}")]  # a kill may cut the last one short
+
     def rewind(self, images: int) -> None:
-        """Read what a killed run wrote and drop the rows after `images`, which will be played again."""
-        if self._path is None or not self._path.exists():
-            return
-        self.rows = []
-        for line in self._path.read_text().splitlines():
-            if line.endswith("}"):  # a line cut short by the kill is after the checkpoint
-                row = json.loads(line)
-                if row["images"] <= images:
-                    self.rows.append(row)
-        temporary = self._path.with_suffix(".tmp")
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in self.rows))
-        temporary.replace(self._path)
+        """Take the rows of a killed run up to `images`; those after it will be played, and written, again."""
+        self.read()
+        self.rows = [row for row in self.rows if row["images"] <= images]
+        if self._path is not None and self._path.exists():
+            write_atomically(self._path, "".join(json.dumps(row) + "\n" for row in self.rows).encode())
 
     def curve(self, name: str) -> tuple[list[int], list[float]]:
         """(images seen, value) of one quantity."""

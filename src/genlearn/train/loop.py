@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -38,6 +39,18 @@ class Diverged(FloatingPointError):
     """A loss or a parameter became NaN or infinite; the last good checkpoint is kept."""
 
 
+@contextmanager
+def _watched(nets: Nets) -> Iterator[Nets]:
+    """The nets in evaluation mode, each module put back as it was: to look must change no running statistic."""
+    modes = [(module, module.training) for module in nets.modules()]
+    nets.eval()
+    try:
+        yield nets
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
 @dataclass(frozen=True)
 class Monitor:
     """A named observer, separate from the losses: run(nets, images) -> numbers, every `every` images seen.
@@ -68,7 +81,12 @@ class Progress:
 
 @dataclass
 class Training:
-    """One run of a game. See `train`."""
+    """One run of a game: `run` plays the stages; what is not given is off.
+
+    precision: float32, float64 or bf16 (autocast). ema: half-life of the averaged weights in images. keeper,
+    keep_every: checkpoints, at the first tick after so many seconds. tick: images between readings of the logs (by
+    default an epoch, at most 10,000). stop: asked after every round. on_tick(progress, limit): for progress bars.
+    """
 
     nets: Nets
     stages: Sequence[Stage]
@@ -91,6 +109,8 @@ class Training:
         """Play the stages from the start, or from the latest checkpoint."""
         keep_freed_memory()
         state = self.keeper.latest() if resume and self.keeper else None
+        if self.keeper and not resume and world()[0] == 0:
+            self.keeper.clear()
         devices = [self.stream.device] if self.stream.device.type == "cuda" else []
         # Nets of third parties (dropout of torch) draw from the global generator: it is seeded from ours.
         with torch.random.fork_rng(devices):
@@ -123,10 +143,11 @@ class Training:
         kept = clock = time.perf_counter()
         self._ticked = p.images
 
-        def out_of_time() -> bool:
-            return self.stop() or p.stage_seconds >= seconds
+        def due_to_stop() -> tuple[bool, bool]:
+            return self.stop(), p.stage_seconds >= seconds
 
-        while p.stage_images < limit:
+        stopped = late = False
+        while p.stage_images < limit and p.stage_seconds < seconds:
             seen = table.seats[0].seen
             pending.append(table.round(self.stream, self.rng, p.round))
             seen = table.seats[0].seen - seen
@@ -138,9 +159,10 @@ class Training:
             now = time.perf_counter()
             p.seconds, p.stage_seconds = p.seconds + now - clock, p.stage_seconds + now - clock
             clock = now
-            # With many processes all must leave in the same round: they agree at ticks only.
-            stopping = agree(out_of_time(), self.stream.device) if due else world()[1] == 1 and out_of_time()
-            last = stopping or p.stage_images >= limit
+            # With many processes all must leave in the same round, for the same reason: they agree at ticks only.
+            if due or world()[1] == 1:
+                stopped, late = (agree(flag, self.stream.device) for flag in due_to_stop())
+            last = stopped or late or p.stage_images >= limit
             if due or last:
                 self._tick(pending, stage, limit, last)
                 pending = []
@@ -148,10 +170,10 @@ class Training:
                     self._save(table)
                     kept = now
                 clock = time.perf_counter()
-            if stopping:
+            if stopped:
+                return False
+            if late:
                 break
-        if p.stage_images < limit and self.stop():
-            return False
         p.stage += 1
         return True
 
@@ -159,7 +181,7 @@ class Training:
         """Read the logs since the last tick, stop on NaN, write the journal, run the monitors."""
         p = self.progress
         values: dict[str, float] = {}
-        for key in pending[-1]:
+        for key in dict.fromkeys(key for logs in pending for key in logs):
             series = torch.stack([logs[key].float() for logs in pending if key in logs])
             if key.endswith("/loss") and not torch.isfinite(series).all():
                 first = int((~torch.isfinite(series)).nonzero()[0])
@@ -167,11 +189,10 @@ class Training:
                 raise self._diverged(f"the loss of player {player!r}", p.round - len(series) + first)
             values[key] = series.mean().item()
         self.journal.log(p.images, p.seconds, values)
-        nets = self.nets if self.average is None else self.average.nets
-        for monitor in self.monitors:
-            if last or self._ticked // monitor.every < p.images // monitor.every:
-                measured = monitor.run(nets, p.images)
-                if measured:
+        due = [m for m in self.monitors if last or self._ticked // m.every < p.images // m.every]
+        with _watched(self.nets if self.average is None else self.average.nets) as nets:
+            for monitor in due:
+                if measured := monitor.run(nets, p.images):
                     self.journal.log(p.images, p.seconds, measured)
         self._ticked = p.images
         self.on_tick(p, limit)
@@ -190,11 +211,11 @@ class Training:
 
     def _save(self, table: Table) -> None:
         """A checkpoint of everything, unless a parameter is not finite."""
-        if self.keeper is None or world()[0] != 0:
-            return
         if (bad := self._bad_parameter()) is not None:
             player = next((s.player.name for s in table.seats if bad in s.names), "nobody")
             raise self._diverged(f"a parameter of player {player!r}", self.progress.round)
+        if self.keeper is None or world()[0] != 0:
+            return
         self.progress.seen = [seat.seen for seat in table.seats]
         state: dict[str, Any] = {
             "progress": asdict(self.progress),

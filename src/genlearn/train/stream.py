@@ -42,7 +42,7 @@ class Stream:
         self.y = None if y is None else y.to(self.x.device)
         self._rank, self._world = rank, world
         self._generator = torch.Generator().manual_seed(seed)
-        self._order = torch.empty(0, dtype=torch.int64)
+        self._order = torch.empty(0, dtype=torch.int64, device=self.x.device)
 
     def __next__(self) -> Batch:
         while len(self._order) < self.batch_size:
