@@ -27,8 +27,10 @@ class Batch(NamedTuple):
 
 
 class Likelihood(NamedTuple):
-    """Log-likelihoods `values` [n] in nats, what they are worth, and the interval that all rows share (of log Z)."""
+    """Log-likelihoods `values` [n] in nats, what they are worth, the interval that all rows share (of log Z), and the
+    law of the pixels: probabilities of binary ones, or densities."""
 
     values: Tensor
     kind: ScoreKind
     shift: tuple[float, float] = (0.0, 0.0)
+    law: Visible = "binary"

@@ -204,11 +204,13 @@ class GenerativeEstimator(BaseEstimator):  # type: ignore[misc]
             self._describe(X, given)
         elif X.shape[1:] != self.shape_:
             raise ValueError(f"X has images of shape {X.shape[1:]}, expected {self.shape_} as in fit")
+        elif X.dtype != np.uint8 and self.range_ == (0.0, 255.0) and X.size and X.max() <= 1:
+            warnings.warn("X lies in [0, 1], but fit saw images in [0, 255]; the usual fix is 255 * X", stacklevel=3)
         labels = None
         if y is not None:
             y = np.asarray(y)
-            if len(y) != len(X):
-                raise ValueError(f"y has {len(y)} labels, expected {len(X)}, one for each image")
+            if y.shape[:1] != X.shape[:1]:
+                raise ValueError(f"y has {len(y) if y.ndim else 'no'} labels, expected {len(X)}, one for each image")
             # Labels that are no class numbers (a regression target, say) mean nothing to a model of images.
             labels = torch.as_tensor(y.astype(np.int64)) if y.ndim == 1 and y.dtype.kind in "iu" else None
         return self._inward(X), labels

@@ -10,7 +10,6 @@ import torch
 from scipy.stats import norm
 from sklearn.neighbors import KernelDensity
 
-from genlearn._types import Likelihood
 from genlearn.metrics import likelihood, likelihood_result, parzen, parzen_log_prob
 
 
@@ -124,7 +123,7 @@ def test_calibration_of_2014_on_mnist():
 def test_likelihood_interval_is_widened_by_the_shared_error():
     values = torch.randn(2000, generator=torch.Generator().manual_seed(0)) - 90
     plain = likelihood_result("AIS", values, "estimate")
-    wide = likelihood_result("AIS", *Likelihood(values, "estimate", (-0.5, math.inf)))
+    wide = likelihood_result("AIS", values, "estimate", (-0.5, math.inf))
     assert plain.value == wide.value == pytest.approx(float(values.double().mean()))
     assert wide.interval == (plain.interval[0] - 0.5, math.inf)
     assert plain.interval[1] - plain.interval[0] == pytest.approx(2 * 1.96 * plain.se, rel=0.1)
@@ -134,3 +133,13 @@ def test_likelihood_interval_is_widened_by_the_shared_error():
 def test_likelihoods_must_be_numbers():
     with pytest.raises(ValueError, match="ELBO has 1 log-likelihoods that are NaN or inf"):
         likelihood_result("ELBO", torch.tensor([-1.0, math.nan]), "lower bound")
+
+
+def test_the_floor_of_independent_pixels():
+    """Of binary pixels it is their entropy where test is train; of Gaussian ones, that of the normal law."""
+    x = np.array([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    entropy = -2 * (0.75 * math.log(0.75) + 0.25 * math.log(0.25))
+    assert likelihood.independent_pixels(x, x, "binary")["independent pixels"] == pytest.approx(-entropy)
+    got = likelihood.independent_pixels(10 * x, 10 * x, "gaussian")["independent pixels"]
+    assert got == pytest.approx(-2 * (0.5 + math.log(10 * math.sqrt(3 / 16) * math.sqrt(2 * math.pi))))
+    assert likelihood.independent_pixels(10 * x, 10 * x, "binary") == {}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from genlearn._types import Likelihood
+from genlearn._types import Likelihood, Visible
 
 from .arrays import as_rows, same_width
 from .result import Result, bootstrap
@@ -71,7 +72,7 @@ def parzen(
     floor, ceiling, notes = {}, {}, [WARNING]
     if train is not None:
         picked = np.random.default_rng(seed).choice(len(train), min(N_CENTRES, len(train)), replace=False)
-        average = as_rows(train, "train").mean(0, keepdim=True)
+        average = pixel_moments(train)[0][None]
         floor["mean image"] = float(_score(average, chosen, rows, sigmas)[0].mean())
         real = float(_score(as_rows(train[picked], "train"), chosen, rows, sigmas)[0].mean())
         ceiling["real training images"] = real
@@ -102,7 +103,12 @@ def _score(centres: Tensor, valid: Tensor, test: Tensor, sigmas: Tensor) -> tupl
 
 
 def likelihood_result(
-    name: str, values: Tensor, kind: str, shift: tuple[float, float] = (0.0, 0.0), seed: int = 0
+    name: str,
+    values: Tensor,
+    kind: str,
+    shift: tuple[float, float] = (0.0, 0.0),
+    seed: int = 0,
+    floor: Mapping[str, float] | None = None,
 ) -> Result:
     """The mean log-likelihood in nats of test images, given that of each [n].
 
@@ -121,10 +127,44 @@ def likelihood_result(
         se=float(values.std()) / math.sqrt(len(values)),
         interval=(low + shift[0], high + shift[1]),
         kind=kind,
+        floor=floor or {},
         details={"shift": list(shift)},
     )
 
 
-def from_likelihoods(likelihoods: dict[str, Likelihood], seed: int = 0) -> list[Result]:
-    """One result for every log-likelihood that a model gives."""
-    return [likelihood_result(f"log-likelihood ({name})", *row, seed=seed) for name, row in likelihoods.items()]
+def pixel_moments(train: Any, chunk: int = 10_000) -> tuple[Tensor, Tensor]:
+    """Mean and variance of every pixel [d], float64; a chunk of images at a time."""
+    total, square = torch.zeros(()), torch.zeros(())
+    for start in range(0, len(train), chunk):
+        rows = as_rows(train[start : start + chunk], "train")
+        total, square = total + rows.sum(0), square + rows.square().sum(0)
+    mean = total / len(train)
+    return mean, square / len(train) - mean.square()
+
+
+def independent_pixels(train: Any, test: Any, law: Visible) -> dict[str, float]:
+    """The floor of a log-likelihood, in nats per test image: pixels drawn one by one with the moments of train.
+
+    binary: sum x log m + (1 - x) log(1 - m), its mean over binarisations of grey x, m kept off 0 and 1 by a
+    thousandth; gaussian: sum log N(x; m, s^2), s at least a hundredth of the largest. Empty where pixels that should be
+    probabilities are not (the model saw them on another scale).
+    """
+    (mean, variance), x = pixel_moments(train), as_rows(test, "test")
+    if law == "binary":
+        if x.min() < 0 or x.max() > 1:
+            return {}
+        mean = mean.clamp(1e-3, 1 - 1e-3)
+        return {"independent pixels": float((x * mean.log() + (1 - x) * (1 - mean).log()).sum(1).mean())}
+    sigma = variance.clamp_min(0).sqrt()
+    sigma = sigma.clamp_min(0.01 * float(sigma.max()))
+    z = (x - mean) / sigma
+    return {"independent pixels": float((-0.5 * z.square() - (sigma * math.sqrt(2 * math.pi)).log()).sum(1).mean())}
+
+
+def from_likelihoods(likelihoods: Mapping[str, Likelihood], train: Any, test: Any, seed: int = 0) -> list[Result]:
+    """One result for every log-likelihood that a model gives, over the floor of independent pixels."""
+    results = []
+    for name, (values, kind, shift, law) in likelihoods.items():
+        floor = independent_pixels(train, test, law)
+        results.append(likelihood_result(f"log-likelihood ({name})", values, kind, shift, seed, floor))
+    return results

@@ -51,11 +51,11 @@ class Metric(NamedTuple):
 
 def _likelihood(s: Subject) -> list[Result]:
     assert s.likelihoods is not None
-    return from_likelihoods(s.likelihoods(s.test), s.seed)
+    return from_likelihoods(s.likelihoods(s.test), s.train, s.test, s.seed)
 
 
 METRICS: dict[str, Metric] = {
-    "likelihood": Metric(("likelihoods", "test"), _likelihood),
+    "likelihood": Metric(("likelihoods", "train", "test"), _likelihood),
     "parzen": Metric(
         ("sample", "train", "valid", "test"),
         lambda s: [parzen(s.samples, s.valid, s.test, train=s.train, seed=s.seed)],

@@ -137,13 +137,16 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
     ) -> tuple[float, float, float]:
         """(log Z, lower, upper) in nats: exact where enumerable, else by AIS with 100 chains."""
         # Sums over u become integrals over v = mean + sigma u.
-        scale = float(net.sigma.double().log().sum())
+        scale = float(net.sigma.cpu().double().log().sum())
         if self._enumerable(net):
             log_z = log_z_exact(net.W, net.a, net.b, visible=self.visible) + scale
             return log_z, log_z, log_z
-        rng = make_rng(0, net.W.device) if rng is None else rng
+        W, a, b, a_base = [t.detach() for t in (net.W, net.a, net.b, net.a_base)]
+        if W.device.type == "mps":  # which has no float64
+            W, a, b, a_base, rng = W.cpu(), a.cpu(), b.cpu(), a_base.cpu(), None
+        rng = make_rng(0, W.device) if rng is None else rng
         estimate = ais(
-            net.W, net.a, net.b, a_base=net.a_base, betas=betas, n_chains=100, rng=rng, visible=self.visible
+            W, a, b, a_base=a_base, betas=betas, n_chains=100, rng=rng, visible=self.visible
         )  # fmt: skip
         return estimate.log_z + scale, estimate.lower + scale, estimate.upper + scale
 
@@ -156,8 +159,8 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
             v = bernoulli(v, rng)
         values = -net.free_energy(v) - log_z
         if self._enumerable(net):
-            return {"exact": Likelihood(values, "exact")}
-        return {"AIS": Likelihood(values, "estimate", (log_z - upper, log_z - lower))}
+            return {"exact": Likelihood(values, "exact", law=self.visible)}
+        return {"AIS": Likelihood(values, "estimate", (log_z - upper, log_z - lower), self.visible)}
 
 
 def pseudo_likelihood(net: RestrictedBoltzmann, v: Tensor, chunk: int = 64) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from torch import Tensor, nn
 
-from genlearn._types import Batch, Likelihood, Logs, Nets, ScoreKind
+from genlearn._types import Batch, Likelihood, Logs, Nets, ScoreKind, Visible
 from genlearn.estimator import GenerativeEstimator, Shape
 from genlearn.losses.elbo import importance_bound, kl_standard_normal, log_bernoulli, log_normal
 from genlearn.maths.rng import Rng, bernoulli, make_rng, normal
@@ -137,9 +137,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
             noise = normal((50, len(rows), self.n_latent), rng, rows.dtype)
             elbo.append(self._elbo(nets, rows, noise[:8]))
             iwae.append(importance_bound(self._log_weights(nets, rows, noise)))
+        law: Visible = "binary" if self.likelihood == "bernoulli" else "gaussian"
         return {
-            "ELBO": Likelihood(torch.cat(elbo), "lower bound"),
-            "IWAE-50": Likelihood(torch.cat(iwae), "lower bound"),
+            "ELBO": Likelihood(torch.cat(elbo), "lower bound", law=law),
+            "IWAE-50": Likelihood(torch.cat(iwae), "lower bound", law=law),
         }
 
 
