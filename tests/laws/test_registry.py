@@ -75,6 +75,15 @@ def test_samples_have_the_shape_type_and_range_of_the_data(name, digits):
         assert high / 10 < samples.max() <= high
 
 
+def test_bytes_and_floats_are_the_same_images(name, digits):
+    """uint8 is x / 255 on the way in and round(255 x) on the way out."""
+    needs_sampler(name)
+    whole = (255 * digits[:200]).round().astype(np.uint8)
+    as_bytes = make(name).fit(whole).sample(20, random_state=0)
+    as_floats = make(name).fit(whole.astype(np.float32) * np.float32(1 / 255)).sample(20, random_state=0)
+    assert np.abs(as_bytes - 255 * as_floats).max() <= 0.5 + 1e-3
+
+
 def test_other_ranges_are_mapped_and_mapped_back(name, digits):
     needs_sampler(name)
     X = 40 * digits[:200] - 20

@@ -127,9 +127,9 @@ def test_average():
     start = nets["x"].weight.item()
     with torch.no_grad():
         nets["x"].weight.fill_(start + 1)
-    for i in range(10):
+    for i in range(20):
         average.update(nets, images=10_000 + 10 * i, batch_size=10)
-    assert average.nets["x"].weight.item() == pytest.approx(start + 0.5)
+    assert average.nets["x"].weight.item() == pytest.approx(start + 0.75)  # two half-lives
 
 
 @pytest.mark.parametrize("where", ["loss", "parameter"])
@@ -331,3 +331,22 @@ def test_simultaneous_players_play_one_step():
     players = [Player("x", ("x",), saddle, SGD, steps=2), Player("y", ("y",), minus, SGD)]
     with pytest.raises(ValueError, match="expected steps=1"):
         training([Stage("s", players, Budget(images=10), simultaneous=True)], two()).run()
+
+
+def test_schedules_and_the_global_generator_resume(tmp_path):
+    """The rate follows the images that the player has seen; a net of torch may draw from the global generator."""
+
+    def run(folder, cut=None, resume=False):
+        nets, count = two(), iter(range(1000))
+        spec = Optimizer("momentum", lr="linear(0.5, 0, over=300)", momentum="linear(0, 0.9, over=300)")
+        player = Player("x", ("x",), lambda n, b, r: ((n["x"].weight * torch.rand(())).sum(), {}), spec)
+        torch.manual_seed(cut or 99)  # what is global before must not matter
+        training(
+            [Stage("s", [player], Budget(images=300))], nets, keeper=Keeper(tmp_path / folder),
+            stop=lambda: cut is not None and next(count) >= cut,
+        ).run(resume)  # fmt: skip
+        return nets["x"].weight
+
+    whole = run("whole")
+    assert not torch.equal(run("cut", cut=11), whole)
+    assert torch.equal(run("cut", resume=True), whole)
