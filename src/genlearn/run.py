@@ -55,7 +55,8 @@ class Run:
         path = Path(path)
         estimator = registry.model(model)(**parameters)
         estimator.check_parameters()
-        if (path / "run.json").exists():
+        # A run that failed before its first checkpoint holds nothing to lose: the corrected command may take its place.
+        if (path / "run.json").exists() and not cls.open(path)._holds_nothing():
             raise FileExistsError(
                 f"{path} already holds a run; the usual fix is another --out, or --resume to continue it"
             )
@@ -89,6 +90,9 @@ class Run:
                 f"this is {__version__} with format {FORMAT}; the usual fix is to use the version that wrote it"
             )
         return cls(path, record)
+
+    def _holds_nothing(self) -> bool:
+        return self.record["status"] == "failed" and not Keeper(self.path / "checkpoints").paths()
 
     def write(self) -> None:
         """Write run.json, atomically; in the first process only."""

@@ -82,3 +82,16 @@ def test_torchrun_agrees_on_folder_and_seed(tmp_path):
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["run"] == "runs/vae-digits"
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["vae-digits"]
+
+
+def test_a_failed_start_leaves_one_line_each_and_room_for_the_corrected_command(tmp_path):
+    start = ["train", "vae", "--data", "ring", "--images", 200, "--device", "cpu", "--out", tmp_path / "run"]
+    code, _, err = run(*start, "--set", "network=conv")
+    assert code == 1
+    warning, error = err.splitlines()
+    assert warning.startswith("warning: pixels lie in [")
+    assert error.startswith("error: rows of 2 numbers are no square images")
+    assert run(*start)[0] == 0
+    code, _, err = run(*start)
+    assert code == 1
+    assert "already holds a run" in err

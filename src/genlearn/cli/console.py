@@ -7,6 +7,7 @@ import os
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias
@@ -42,7 +43,9 @@ class OneLine(TyperGroup):
 
     def _code(self, *args: Any, **extra: Any) -> int:
         try:
-            code = super().main(*args, **extra)
+            with warnings.catch_warnings():
+                warnings.showwarning = lambda message, *place: say(f"warning: {_flat(str(message))}")
+                code = super().main(*args, **extra)
         except UsageError as error:
             message = _flat(error.format_message())  # type: ignore[attr-defined]
             context = error.ctx  # type: ignore[attr-defined]

@@ -53,7 +53,7 @@ def normal(shape: Sequence[int], rng: torch.Generator, dtype: torch.dtype | None
 def _bits(shape: Sequence[int], rng: torch.Generator) -> Tensor:
     """Integers, uniform on all 32 bits, signed.
 
-    Drawn two to a word of 64 random bits: half the cost of `uniform_`, which is much of a step on a CPU.
+    Drawn two to a word of 64 random bits: .6 of the cost of `uniform_`, which is much of a step on a CPU.
     """
     shape = (shape[0] * getattr(rng, "world", 1), *shape[1:])
     n = math.prod(shape)
