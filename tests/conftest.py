@@ -20,6 +20,12 @@ def digits() -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
+def digit_labels() -> np.ndarray:
+    """What the digits show [1797]."""
+    return load_digits().target
+
+
+@pytest.fixture(scope="session")
 def real_mnist() -> None:
     """Skip where the full MNIST is not at hand."""
     if not (Path(os.environ.get("GENLEARN_DATA", "/nowhere")) / "mnist").is_dir():

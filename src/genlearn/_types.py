@@ -27,10 +27,11 @@ class Batch(NamedTuple):
 
 
 class Likelihood(NamedTuple):
-    """Log-likelihoods `values` [n] in nats, what they are worth, the interval that all rows share (of log Z), and the
-    law of the pixels: probabilities of binary ones, or densities."""
+    """Log-likelihoods `values` [n] in nats, what they are worth, the interval that all rows share (of log Z), the law
+    of the pixels (probabilities of binary ones, or densities), and what a reader should know, in plain words."""
 
     values: Tensor
     kind: ScoreKind
     shift: tuple[float, float] = (0.0, 0.0)
     law: Visible = "binary"
+    notes: tuple[str, ...] = ()

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
@@ -35,6 +36,10 @@ def _can(method: str) -> Callable[[Any], bool]:
     return lambda self: hasattr(self, method)
 
 
+def _can_classify(self: Any) -> bool:
+    return hasattr(self, "_classify") and (self._n_classes > 0 or not hasattr(self, "nets_"))
+
+
 def pick_device(name: str) -> torch.device:
     """The device of a name; "auto" takes CUDA, then Apple's MPS, then the CPU."""
     if name == "auto":
@@ -53,14 +58,16 @@ class GenerativeEstimator(BaseEstimator):  # type: ignore[misc]
     """The base of every model. A subclass gives
 
     `_build(shape, rng) -> nets`, `_stages(shape) -> stages` and the capabilities that are true, each on explicit nets:
-    `_sample(nets, n, rng)`, `_encode(nets, x)`, `_decode(nets, z)`, `_scorer(nets)` with `_score_kind(nets)`, and
-    `_likelihoods(nets, x, rng)`.
+    `_sample(nets, n, rng)`, `_encode(nets, x)`, `_decode(nets, z)`, `_scorer(nets)` with `_score_kind(nets)`,
+    `_likelihoods(nets, x, rng)`, `_complete(nets, x, known, rng)`; of models that use labels (`_uses_labels`), for
+    classes 0 to `_n_classes` - 1: `_sample_class(nets, y, rng)`, `_classify(nets, x) -> log p(y | x)`.
 
     A capability that is not there has no public method: `hasattr` tells the truth. Inside, images are floats of the
     model's precision: pixels in [0, 1] where `_pixels` holds, else the values that `fit` was given.
 
     Attributes after `fit`: nets_, averaged_nets_ (None without `ema`), journal_, n_iter_ (rounds), shape_ (of one
-    image as given), dtype_, range_ (the values that mean 0 and 1), and n_features_in_ for rows.
+    image as given), dtype_, range_ (the values that mean 0 and 1), n_features_in_ for rows, and classes_ of models
+    that use labels (the distinct labels, none where `fit` saw none).
     """
 
     batch_size: Annotated[int, Range(1), "images per update"] = 100
@@ -81,6 +88,7 @@ class GenerativeEstimator(BaseEstimator):  # type: ignore[misc]
     paper: ClassVar[str]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     _pixels: ClassVar[bool] = True
+    _uses_labels: ClassVar[bool] = False
 
     @classmethod
     def from_preset(cls: type[Self], name: str, **changes: Any) -> Self:
@@ -119,7 +127,7 @@ class GenerativeEstimator(BaseEstimator):  # type: ignore[misc]
         """Train on images.
 
         X: (n, d), (n, H, W) or (n, C, H, W), uint8 or float, numpy or torch; or the name of a data set, a folder, or a
-        `Data`, of which the training part is used. y [n]: labels, -1 = unknown; used by models that condition on them.
+        `Data`, of which the training part is used. y [n]: labels, -1 = unknown; used by models that know classes.
         Raises ValueError in one line for bad input, `Diverged` on NaN.
         """
         self.check_parameters()
@@ -206,14 +214,34 @@ class GenerativeEstimator(BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"X has images of shape {X.shape[1:]}, expected {self.shape_} as in fit")
         elif X.dtype != np.uint8 and self.range_ == (0.0, 255.0) and X.size and X.max() <= 1:
             warnings.warn("X lies in [0, 1], but fit saw images in [0, 255]; the usual fix is 255 * X", stacklevel=3)
-        labels = None
         if y is not None:
             y = np.asarray(y)
             if y.shape[:1] != X.shape[:1]:
                 raise ValueError(f"y has {len(y) if y.ndim else 'no'} labels, expected {len(X)}, one for each image")
-            # Labels that are no class numbers (a regression target, say) mean nothing to a model of images.
-            labels = torch.as_tensor(y.astype(np.int64)) if y.ndim == 1 and y.dtype.kind in "iu" else None
+        labels = self._labels(y, reset) if self._uses_labels else None
         return self._inward(X), labels
+
+    def _labels(self, y: NDArray[Any] | None, reset: bool) -> Tensor | None:
+        """Labels as indices into `classes_`, -1 where unknown."""
+        if y is None:
+            if reset:
+                self.classes_ = np.empty(0, np.int64)
+            return None
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = y[:, 0]
+        check_classification_targets(y)
+        unknown_label = y == -1 if y.dtype.kind in "if" else np.zeros(len(y), bool)
+        if reset:
+            self.classes_ = np.unique(y[~unknown_label])
+        index = np.searchsorted(self.classes_, y).clip(max=max(len(self.classes_) - 1, 0))
+        strange = ~unknown_label & (self.classes_[index] != y) if len(self.classes_) else ~unknown_label
+        if strange.any():
+            raise ValueError(f"y has the label {y[strange][0]!r}, expected one of {self.classes_.tolist()} as in fit")
+        return torch.from_numpy(np.where(unknown_label, -1, index).astype(np.int64))
+
+    @property
+    def _n_classes(self) -> int:
+        return len(getattr(self, "classes_", ()))
 
     def _describe(self, X: NDArray[Any], given: np.dtype[Any]) -> None:
         self.shape_, self.dtype_ = tuple(X.shape[1:]), given if given.kind == "f" else X.dtype
@@ -261,21 +289,82 @@ class GenerativeEstimator(BaseEstimator):  # type: ignore[misc]
     # --- capabilities
 
     @available_if(_can("_sample"))
-    def sample(self, n: int = 1, *, random_state: Any = None, nets: Nets | None = None) -> NDArray[Any]:
+    def sample(
+        self, n: int = 1, *, y: ArrayLike | None = None, random_state: Any = None, nets: Nets | None = None
+    ) -> NDArray[Any]:
         """n images, in the shape, type and range that `fit` was given.
 
-        Image i depends on the seed and on i alone, not on n. `nets` may be any nets of this model (a checkpoint, the
-        weights before averaging); by default the averaged ones, where `ema` is on.
+        y: the class to draw, one label or n of them, of models that know classes. Image i depends on the seed, on i and
+        on its label alone, not on n. `nets` may be any nets of this model (a checkpoint, the weights before averaging);
+        by default the averaged ones, where `ema` is on.
         """
         nets = self._nets if nets is None else nets
+        classes = None if y is None else self._chosen(np.asarray(y), n)
         seed = int(check_random_state(random_state).randint(2**31 - 1))
         device = next(nets.parameters()).device
         blocks = []
         with torch.no_grad():
             for b in range(-(-n // BLOCK)):
                 mixed = int(np.random.SeedSequence([seed, b]).generate_state(1, np.uint64)[0])
-                blocks.append(self._sample(nets, BLOCK, make_rng(mixed % 2**63, device)).cpu())
+                rng = make_rng(mixed % 2**63, device)
+                if classes is None:
+                    images = self._sample(nets, BLOCK, rng)
+                else:
+                    images = self._sample_class(nets, classes[b * BLOCK : (b + 1) * BLOCK].to(device), rng)
+                blocks.append(images.cpu())
         return self._outward(torch.cat(blocks)[:n])
+
+    def _chosen(self, y: NDArray[Any], n: int) -> Tensor:
+        """The classes of n images, filled up to whole blocks."""
+        if not hasattr(self, "_sample_class") or not self._n_classes:
+            why = "was fitted without labels" if self._uses_labels else "knows no classes"
+            raise ValueError(f"y is given, but this {type(self).__name__} {why}; the usual fix is to leave y out")
+        if y.ndim > 1 or (y.ndim == 1 and len(y) != n):
+            raise ValueError(f"y has shape {y.shape}, expected one label or {n} of them, one for each image")
+        index = self._labels(np.broadcast_to(y, (n,)), reset=False)
+        assert index is not None
+        if (index < 0).any():
+            raise ValueError("y has the label -1, which means unknown, expected known labels")
+        return torch.cat([index, index.new_zeros(-n % BLOCK)])
+
+    @available_if(_can("_complete"))
+    def complete(self, X: Any, known: ArrayLike, *, random_state: Any = None) -> NDArray[Any]:
+        """Images whose unknown pixels are drawn given the known ones, which are kept as they are.
+
+        known: True where a pixel is known, of the shape of X or of one image; the values of the others do not matter.
+        """
+        check_is_fitted(self, "nets_")
+        X, known = np.asarray(X), np.asarray(known)
+        if known.dtype != bool or known.shape not in (X.shape, X.shape[1:]):
+            raise ValueError(
+                f"known is {known.dtype} of shape {known.shape}, expected bool of shape {X.shape} or {X.shape[1:]}"
+            )
+        known = np.broadcast_to(known, X.shape)
+        x = self._validate(np.where(known, X, X.dtype.type(self.range_[0])))[0]
+        mask = torch.from_numpy(known.copy()).view(x.shape)
+        device = next(self._nets.parameters()).device
+        rng = make_rng(int(check_random_state(random_state).randint(2**31 - 1)), device)
+        x = x.to(device, self._dtype) / (255 if x.dtype == torch.uint8 else 1)
+        with torch.no_grad():
+            filled = self._complete(self._nets, x, mask.to(device), rng).view(x.shape)
+        return np.where(known, X, self._outward(filled)).astype(X.dtype)
+
+    @available_if(_can_classify)
+    def predict_log_proba(self, X: Any) -> NDArray[Any]:
+        """log p(y | x) [n, K], in the order of `classes_`."""
+        check_is_fitted(self, "nets_")
+        return self._answer(self._blocks(partial(self._classify, self._nets), self._validate(X)[0]))
+
+    @available_if(_can_classify)
+    def predict_proba(self, X: Any) -> NDArray[Any]:
+        """p(y | x) [n, K], in the order of `classes_`."""
+        return np.exp(self.predict_log_proba(X))  # type: ignore[no-any-return]
+
+    @available_if(_can_classify)
+    def predict(self, X: Any) -> NDArray[Any]:
+        """The most probable label of each image [n]."""
+        check_is_fitted(self, "nets_")
+        return self.classes_[self.predict_log_proba(X).argmax(1)]  # type: ignore[no-any-return]
 
     @available_if(_can("_encode"))
     def transform(self, X: Any) -> NDArray[Any]:
@@ -336,6 +425,7 @@ class GenerativeEstimator(BaseEstimator):  # type: ignore[misc]
             "dtype": self.dtype_.name,
             "range": self.range_,
             "rounds": self.n_iter_,
+            "classes": self.classes_.tolist() if self._uses_labels else [],
         }
         return write_model(Path(folder), about, {"nets": self.nets_, "averaged": self.averaged_nets_})
 
@@ -356,6 +446,8 @@ class GenerativeEstimator(BaseEstimator):  # type: ignore[misc]
         self.shape_, self.dtype_ = tuple(about["shape"]), np.dtype(about["dtype"])
         self.range_, self.n_iter_ = tuple(about["range"]), about["rounds"]
         self.journal_ = Journal()
+        if self._uses_labels:
+            self.classes_ = np.asarray(about["classes"]) if about["classes"] else np.empty(0, np.int64)
         if len(self.shape_) == 1:
             self.n_features_in_ = self.shape_[0]
         inner = (1, *self.shape_) if len(self.shape_) == 2 else self.shape_

@@ -14,11 +14,20 @@ from genlearn.storage import read_about
 
 _MODELS = {
     "rbm": "genlearn.models.rbm:RBM",
+    "conditional-rbm": "genlearn.models.conditional_rbm:ConditionalRBM",
     "vae": "genlearn.models.vae:VAE",
     "gan": "genlearn.models.gan:GAN",
 }
 
-CAPABILITIES = ("sample", "transform", "inverse_transform", "score_samples", "log_likelihoods")
+CAPABILITIES = (
+    "sample",
+    "transform",
+    "inverse_transform",
+    "score_samples",
+    "log_likelihoods",
+    "complete",
+    "predict_proba",
+)
 
 
 @dataclass(frozen=True)

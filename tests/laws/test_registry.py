@@ -19,6 +19,7 @@ from genlearn.train.game import Table
 NAMES = [entry.name for entry in registry.models()]
 SMALL = {
     "rbm": {"n_hidden": 24, "n_gibbs": 5},
+    "conditional-rbm": {"n_hidden": 24, "n_gibbs": 5},
     "vae": {"hidden": (16,), "n_latent": 3},
     "gan": {"hidden": (16,), "hidden_d": (16,), "n_latent": 4},
 }
@@ -170,8 +171,60 @@ def test_a_stopped_run_resumes_to_the_same_bits(name, digits, tmp_path):
         assert np.array_equal(draw(again, 3, digits), draw(whole, 3, digits))
 
 
-def test_hasattr_tells_the_truth(name, digits):
-    model = make(name).fit(digits[:100])
+def test_labels_choose_and_are_told(name, digits, digit_labels, tmp_path):
+    """Labels may be any numbers or texts, -1 is unknown; what was learned from them survives a file."""
+    model = make(name)
+    if not model._uses_labels:
+        with pytest.raises(ValueError, match="knows no classes|no attribute 'sample'"):
+            model.fit(digits[:100]).sample(2, y=0)
+        return
+    y = np.where(np.arange(200) % 5 == 0, -1, digit_labels[:200] + 3)
+    model.fit(digits[:200], y)
+    assert model.classes_.tolist() == list(range(3, 13))
+    model.save(tmp_path)
+    twin = registry.load(tmp_path)
+    if hasattr(model, "predict"):
+        p = model.predict_proba(digits[:20])
+        assert p.shape == (20, 10)
+        assert np.allclose(p.sum(1), 1, atol=1e-5)
+        assert np.array_equal(model.classes_[p.argmax(1)], twin.predict(digits[:20]))
+    if hasattr(model, "_sample_class"):
+        many = model.sample(120, y=[3, 7] * 60, random_state=1)
+        assert np.array_equal(many[:1], twin.sample(1, y=3, random_state=1))
+        assert not np.array_equal(many[:1], model.sample(1, y=4, random_state=1))
+        with pytest.raises(ValueError, match="y has the label 99, expected one of"):
+            model.sample(2, y=99)
+        with pytest.raises(ValueError, match="expected one label or 2 of them"):
+            model.sample(2, y=[3, 4, 5])
+    texts = make(name).fit(digits[:100], np.array(["even", "odd"])[digit_labels[:100] % 2])
+    assert texts.classes_.tolist() == ["even", "odd"]
+    if hasattr(texts, "predict"):
+        assert set(texts.predict(digits[:20])) <= {"even", "odd"}
+
+
+def test_completion_keeps_what_is_known(name, digits):
+    model = make(name)
+    if not hasattr(model, "complete"):
+        pytest.skip(f"{name} does not complete")
+    images = (255 * digits[:200].reshape(-1, 8, 8)).astype(np.uint8)
+    model.fit(images)
+    known = np.zeros((8, 8), bool)
+    known[:4] = True
+    filled = model.complete(images[:5], known, random_state=0)
+    assert filled.shape == (5, 8, 8)
+    assert filled.dtype == np.uint8
+    assert np.array_equal(filled[:, :4], images[:5, :4])
+    hidden = images[:5].copy()
+    hidden[:, 4:] = 200
+    assert np.array_equal(filled, model.complete(hidden, known, random_state=0))
+    assert filled[:, 4:].std() > 0
+    with pytest.raises(ValueError, match="known is int64 of shape"):
+        model.complete(images[:5], known.astype(int))
+
+
+def test_hasattr_tells_the_truth(name, digits, digit_labels):
+    model = make(name)
+    model.fit(digits[:100], digit_labels[:100] if model._uses_labels else None)
     entry = next(e for e in registry.models() if e.name == name)
     for capability in registry.CAPABILITIES:
         assert hasattr(model, capability) == (capability in entry.capabilities)

@@ -15,7 +15,12 @@ from genlearn import registry
 from genlearn.models.rbm import RBM
 
 NAMES = [entry.name for entry in registry.models()]
-SMALL = {"rbm": {"n_hidden": 8, "n_gibbs": 2}, "vae": {"hidden": (8,)}, "gan": {"hidden": (8,), "hidden_d": (8,)}}
+SMALL = {
+    "rbm": {"n_hidden": 8, "n_gibbs": 2},
+    "conditional-rbm": {"n_hidden": 8, "n_gibbs": 2},
+    "vae": {"hidden": (8,)},
+    "gan": {"hidden": (8,), "hidden_d": (8,)},
+}
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])

@@ -1,14 +1,15 @@
-"""The partition function of a restricted Boltzmann machine: annealed importance sampling, and exact enumeration."""
+"""log Z of a restricted Boltzmann machine: annealed importance sampling, forward and in reverse, and enumeration."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import one_hot, softplus
 
 from genlearn._types import Visible
 
@@ -19,9 +20,10 @@ MAX_UNITS = 20
 class AIS:
     """An estimate of log Z in nats.
 
-    log_w [n_chains] float64: log importance weights, log Z_0 included, so that E[exp(log_w)] = Z. log_z = log mean w.
-    lower, upper: log(mean w -+ 3 standard errors); lower is -inf where that is no number. ess: effective number of
-    chains, (sum w)^2 / sum w^2; near 1, the interval means nothing.
+    log_w [n_chains] float64: log importance weights, log Z_0 included, so that E[exp(log_w)] = Z (forward) or
+    E[exp(-log_w)] = 1 / Z (reverse). log_z = log mean w, or -log mean 1 / w. lower, upper: the same for the mean -+ 3
+    standard errors; infinite where that is no number. ess: effective number of chains, (sum w)^2 / sum w^2 (of 1 / w in
+    reverse); near 1, the interval means nothing.
     """
 
     log_w: Tensor
@@ -52,53 +54,123 @@ def ais(
     n_chains: int,
     rng: torch.Generator,
     a_base: Tensor | None = None,
+    b_base: Tensor | None = None,
+    n_classes: int = 0,
     visible: Visible = "binary",
     sigma: Tensor | None = None,
 ) -> AIS:
     """Estimate log Z of an RBM by annealed importance sampling, unbiased in Z.
 
-    The path joins the model without hidden units of biases a_base (by default a) to the RBM,
+    The path joins the model without weights, of biases a_base (by default a) and b_base (by default 0), to the RBM,
 
-        binary     p*_beta(v) = exp(((1 - beta) a_base + beta a).v) prod_j (1 + exp(beta (b_j + (v W)_j)))
+        binary     p*_beta(v) = exp(((1 - beta) a_base + beta a).v) prod_j (1 + exp(x_j(beta)))
         gaussian   p*_beta(v) = exp(-sum_i ((1 - beta) (v_i - a_base_i)^2 + beta (v_i - a_i)^2) / (2 sigma_i^2))
-                                prod_j (1 + exp(beta (b_j + ((v / sigma) W)_j)))
+                                prod_j (1 + exp(x_j(beta)))
 
-    W [D, H], a [D], b [H], sigma [D] (gaussian, by default 1). betas: increasing from 0 to 1. Two matrix products of
-    n_chains rows a temperature, in the type of W; the weights are added up in float64.
+    with x(beta) = (1 - beta) b_base + beta (b + (v / sigma) W). W [D, H], a [D], b [H], sigma [D] (gaussian, by default
+    1). n_classes: so many last visible units (binary) are one softmax group, a label. betas: increasing from 0 to 1.
+    Two matrix products of n_chains rows a temperature, in the type of W; the weights are added up in float64.
     Raises ValueError for betas that do not go from 0 to 1. Neal 2001; Salakhutdinov and Murray 2008, section 4.
     """
-    steps = betas.tolist()
+    path = AnnealedPath(W, a, b, a_base, b_base, n_classes, visible, sigma)
+    v = path.draw(path.a_base.repeat(n_chains, 1), rng)
+    return _estimate(path.log_z0 + path.anneal(v, _checked(betas), rng))
+
+
+@torch.no_grad()
+def reverse_ais(
+    W: Tensor,
+    a: Tensor,
+    b: Tensor,
+    v: Tensor,
+    *,
+    betas: Tensor,
+    rng: torch.Generator,
+    a_base: Tensor | None = None,
+    b_base: Tensor | None = None,
+    n_classes: int = 0,
+    visible: Visible = "binary",
+    sigma: Tensor | None = None,
+) -> AIS:
+    """Estimate log Z from states of the model v [n, D] by annealing them away, unbiased in 1 / Z.
+
+    The path of `ais`, walked from beta = 1 to 0. Where v are exact samples, log Z is overestimated on average, as `ais`
+    underestimates it: the two bracket it. Chains that have not reached the model's law break that promise.
+    Grosse, Ghahramani and Adams 2015, section 3; Burda, Grosse and Salakhutdinov 2015.
+    """
+    path = AnnealedPath(W, a, b, a_base, b_base, n_classes, visible, sigma)
+    v = v / path.sigma if visible == "gaussian" else v
+    return _estimate(path.log_z0 - path.anneal(v, _checked(betas)[::-1], rng), reverse=True)
+
+
+class AnnealedPath:
+    """The annealing path of an RBM; visible states are in units of sigma, where both ends have variance 1."""
+
+    def __init__(
+        self,
+        W: Tensor,
+        a: Tensor,
+        b: Tensor,
+        a_base: Tensor | None = None,
+        b_base: Tensor | None = None,
+        n_classes: int = 0,
+        visible: Visible = "binary",
+        sigma: Tensor | None = None,
+    ) -> None:
+        a_base, b_base = a if a_base is None else a_base, torch.zeros_like(b) if b_base is None else b_base
+        self.visible, self.n_classes, self.W = visible, n_classes, W
+        self.log_z0 = float(softplus(b_base.double()).sum())
+        if visible == "gaussian":
+            self.sigma = torch.ones_like(a) if sigma is None else sigma
+            a, a_base = a / self.sigma, a_base / self.sigma
+            self.log_z0 += float(self.sigma.double().log().sum()) + len(a) * math.log(2 * math.pi) / 2
+            # The path is linear in v up to this constant.
+            self.constant = float((a_base.double().square() - a.double().square()).sum()) / 2
+        else:
+            n, self.constant = len(a) - n_classes, 0.0
+            self.log_z0 += float(softplus(a_base[:n].double()).sum())
+            if n_classes:
+                self.log_z0 += float(a_base[n:].double().logsumexp(0))
+        self.a, self.a_base, self.b_base = a, a_base, b_base
+        self.slope, self.rise = a - a_base, b - b_base
+
+    def draw(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
+        """v given its inputs [n, D], which are overwritten."""
+        if self.visible == "gaussian":
+            return inputs.add_(torch.empty_like(inputs).normal_(generator=rng))
+        if not self.n_classes:
+            return _coins(inputs, rng)
+        n = inputs.shape[1] - self.n_classes
+        noise = torch.empty_like(inputs[:, n:]).exponential_(generator=rng).log_()
+        label = one_hot((inputs[:, n:] - noise).argmax(1), self.n_classes)
+        return torch.cat([_coins(inputs[:, :n].contiguous(), rng), label.to(inputs.dtype)], 1)
+
+    def _visible(self, inputs: Tensor, beta: float, rng: torch.Generator) -> Tensor:
+        h = _coins(inputs, rng)
+        return self.draw(torch.addmm(torch.lerp(self.a_base, self.a, beta), h, self.W.T, alpha=beta), rng)
+
+    def step(self, v: Tensor, beta: float, rng: torch.Generator) -> Tensor:
+        """A step of block Gibbs sampling at inverse temperature beta."""
+        x = torch.addmm(self.rise, v, self.W)
+        return self._visible(torch.add(self.b_base, x, alpha=beta), beta, rng)
+
+    def anneal(self, v: Tensor, steps: Sequence[float], rng: torch.Generator) -> Tensor:
+        """sum log p*_there(v) - log p*_here(v) along the steps [n] float64, v moving after each."""
+        log_w = torch.zeros(len(v), dtype=torch.float64, device=v.device)
+        for here, there in pairwise(steps):
+            x = torch.addmm(self.rise, v, self.W)
+            y = torch.add(self.b_base, x, alpha=there)
+            log_w += (there - here) * (v @ self.slope)
+            log_w += softplus(y).sub_(softplus(torch.add(self.b_base, x, alpha=here, out=x))).sum(1)
+            v = self._visible(y, there, rng)
+        return log_w + (steps[-1] - steps[0]) * self.constant
+
+
+def _checked(betas: Tensor) -> list[float]:
+    steps: list[float] = betas.tolist()
     if len(steps) < 2 or steps[0] != 0 or steps[-1] != 1 or any(low >= high for low, high in pairwise(steps)):
         raise ValueError("betas must increase from 0 to 1; the usual fix is betas=schedule(1000)")
-    a_base = a if a_base is None else a_base
-    log_w = torch.zeros(n_chains, dtype=torch.float64, device=W.device)
-    if visible == "gaussian":
-        # In units of sigma both ends have variance 1, and the path is linear in v up to a constant.
-        sigma = torch.ones_like(a) if sigma is None else sigma
-        a, a_base = a / sigma, a_base / sigma
-        log_z0 = float(sigma.double().log().sum()) + len(a) * math.log(2 * math.pi) / 2
-        log_w += (a_base.double().square() - a.double().square()).sum() / 2
-    else:
-        log_z0 = float(softplus(a_base.double()).sum())
-    log_w += log_z0 + len(b) * math.log(2)
-
-    slope = a - a_base
-    v = _visible(a_base.repeat(n_chains, 1), visible, rng)
-    for low, high in pairwise(steps):
-        x = torch.addmm(b, v, W)
-        y = x * high
-        log_w += (high - low) * (v @ slope)
-        log_w += softplus(y).sub_(softplus(x.mul_(low))).sum(1)
-        h = _coins(y, rng)
-        v = _visible(torch.addmm(torch.lerp(a_base, a, high), h, W.T, alpha=high), visible, rng)
-    return _estimate(log_w)
-
-
-def _visible(inputs: Tensor, visible: Visible, rng: torch.Generator) -> Tensor:
-    """Draw v given its inputs [n, D], in place."""
-    if visible == "binary":
-        return _coins(inputs, rng)
-    return inputs.add_(torch.empty_like(inputs).normal_(generator=rng))
+    return steps
 
 
 def _coins(logits: Tensor, rng: torch.Generator) -> Tensor:
@@ -112,27 +184,39 @@ def _coins(logits: Tensor, rng: torch.Generator) -> Tensor:
     return torch.lt(bits.to(logits.dtype), logits.mul_(0.5).tanh_().mul_(2.0**31), out=logits)
 
 
-def _estimate(log_w: Tensor) -> AIS:
-    top = log_w.max()
-    w = (log_w - top).exp_()
+def _estimate(log_w: Tensor, reverse: bool = False) -> AIS:
+    """log mean w; in reverse, -log mean 1 / w."""
+    sign = -1 if reverse else 1
+    top = (sign * log_w).max()
+    w = (sign * log_w - top).exp_()
     mean, error = float(w.mean()), float(w.std()) / math.sqrt(len(w))
-    log_z, upper = (float(top) + math.log(m) for m in (mean, mean + 3 * error))
-    lower = float(top) + math.log(mean - 3 * error) if mean > 3 * error else -math.inf
+    far = float(top) + math.log(mean + 3 * error)
+    near = float(top) + math.log(mean - 3 * error) if mean > 3 * error else -math.inf
+    lower, upper = sorted((sign * near, sign * far))
+    log_z = sign * (float(top) + math.log(mean))
     return AIS(log_w, log_z, lower, upper, float(w.sum().square() / w.square().sum()))
 
 
 @torch.no_grad()
 def log_z_exact(
-    W: Tensor, a: Tensor, b: Tensor, *, visible: Visible = "binary", sigma: Tensor | None = None, chunk: int = 4096
+    W: Tensor,
+    a: Tensor,
+    b: Tensor,
+    *,
+    n_classes: int = 0,
+    visible: Visible = "binary",
+    sigma: Tensor | None = None,
+    chunk: int = 4096,
 ) -> float:
     """log Z of an RBM in nats, by summing over all states of its smaller side in float64 (the hidden one if gaussian).
 
     Z = sum_h exp(b.h) prod_i (1 + exp(a_i + (W h)_i)), or the same with the sides exchanged;
     gaussian: Z = sum_h exp(b.h) prod_i sigma_i sqrt(2 pi) exp(a_i (W h)_i / sigma_i + (W h)_i^2 / 2).
-    W [D, H], a [D], b [H], sigma [D]. Raises ValueError where that side has more than 20 units.
+    W [D, H], a [D], b [H], sigma [D]. The last n_classes visible units are one softmax group.
+    Raises ValueError where that side has more than 20 units.
     """
     W, a, b = W.double(), a.double(), b.double()
-    if visible == "binary" and len(a) < len(b):
+    if visible == "binary" and len(a) < len(b) and not n_classes:
         W, a, b = W.T, b, a
     n = len(b)
     if n > MAX_UNITS:
@@ -143,6 +227,8 @@ def log_z_exact(
         h = (states[:, None] >> torch.arange(n, device=W.device) & 1).double()
         x = h @ W.T
         inner = softplus(a + x) if visible == "binary" else a / sigma * x + x.square() / 2
+        if n_classes:
+            inner = torch.cat([inner[:, :-n_classes], torch.logsumexp((a + x)[:, -n_classes:], 1, keepdim=True)], 1)
         sums.append(torch.logsumexp(h @ b + inner.sum(1), 0))
     log_z = float(torch.logsumexp(torch.stack(sums), 0))
     if visible == "gaussian":

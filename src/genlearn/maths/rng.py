@@ -71,6 +71,16 @@ def bernoulli(p: Tensor, rng: torch.Generator) -> Tensor:
     return torch.lt(u, p * 2.0**24, out=u)
 
 
+@torch.no_grad()
+def one_of(p: Tensor, rng: torch.Generator) -> Tensor:
+    """One-hot x of Categorical(p), rows of p [B, K] adding up to 1."""
+    total = p.cumsum(1)
+    u = uniform((len(p), 1), rng, p.dtype) * total[:, -1:]
+    # The first place whose cumulative sum exceeds u: never one of probability 0.
+    index = (total <= u).sum(1, keepdim=True).clamp_(max=p.shape[1] - 1)
+    return torch.zeros_like(p).scatter_(1, index, 1.0)
+
+
 def coins(shape: Sequence[int], p: float, rng: torch.Generator) -> Tensor:
     """x ~ Bernoulli(p) as booleans, one p > 0 for all; the first axis is the batch."""
     return _bits(shape, rng).le(round(p * 2**32) - 2**31 - 1)

@@ -109,6 +109,7 @@ def likelihood_result(
     shift: tuple[float, float] = (0.0, 0.0),
     seed: int = 0,
     floor: Mapping[str, float] | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Result:
     """The mean log-likelihood in nats of test images, given that of each [n].
 
@@ -129,6 +130,7 @@ def likelihood_result(
         kind=kind,
         floor=floor or {},
         details={"shift": list(shift)},
+        notes=notes,
     )
 
 
@@ -164,7 +166,7 @@ def independent_pixels(train: Any, test: Any, law: Visible) -> dict[str, float]:
 def from_likelihoods(likelihoods: Mapping[str, Likelihood], train: Any, test: Any, seed: int = 0) -> list[Result]:
     """One result for every log-likelihood that a model gives, over the floor of independent pixels."""
     results = []
-    for name, (values, kind, shift, law) in likelihoods.items():
+    for name, (values, kind, shift, law, notes) in likelihoods.items():
         floor = independent_pixels(train, test, law)
-        results.append(likelihood_result(f"log-likelihood ({name})", values, kind, shift, seed, floor))
+        results.append(likelihood_result(f"log-likelihood ({name})", values, kind, shift, seed, floor, notes))
     return results

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
+from torch.nn.functional import one_hot, softplus
 
 from genlearn._types import Visible
-from genlearn.maths.rng import bernoulli, normal
+from genlearn.maths.partition import LogZ, log_partition
+from genlearn.maths.rng import bernoulli, normal, one_of
 
 
 class RestrictedBoltzmann(nn.Module):
@@ -16,18 +19,30 @@ class RestrictedBoltzmann(nn.Module):
     binary     E(v, h) = -a.v - b.h - v W h
     gaussian   E(v, h) = |u - a|^2 / 2 - b.h - u W h, with u = (v - mean) / sigma
 
-    v [B, D] (images are flattened), h [B, H] binary, W [D, H], a [D], b [H]. Buffers: mean, sigma [D], not learned (0
-    and 1 for binary units); a_base [D], the biases of the best model without hidden units, where AIS begins; chain
-    [n, H], persistent hidden states.
+    v [B, D] (images are flattened), h [B, H] binary, W [D, H], a [D], b [H]. With n_classes, so many more units follow
+    the n_visible ones: one softmax group, of which one is on (a label, `with_label`); they count in D. Buffers: mean,
+    sigma [D], not learned (0 and 1 for binary units); a_base [D], the biases of the best model without hidden units,
+    where AIS begins; active [H], the running mean of p(h | data); chain [n, H], persistent hidden states.
     """
 
     mean: Tensor
     sigma: Tensor
     a_base: Tensor
+    active: Tensor
     chain: Tensor
 
-    def __init__(self, n_visible: int, n_hidden: int, rng: torch.Generator, visible: Visible = "binary", n: int = 0):
+    def __init__(
+        self,
+        n_visible: int,
+        n_hidden: int,
+        rng: torch.Generator,
+        visible: Visible = "binary",
+        n: int = 0,
+        n_classes: int = 0,
+    ):
         super().__init__()
+        self.n_pixels, self.n_classes = n_visible, n_classes
+        n_visible += n_classes
         self.W = nn.Parameter(0.01 * torch.randn(n_visible, n_hidden, generator=rng))
         self.a = nn.Parameter(torch.zeros(n_visible))
         self.b = nn.Parameter(torch.zeros(n_hidden))
@@ -35,6 +50,7 @@ class RestrictedBoltzmann(nn.Module):
         self.register_buffer("mean", torch.zeros(n_visible))
         self.register_buffer("sigma", torch.ones(n_visible))
         self.register_buffer("a_base", torch.zeros(n_visible))
+        self.register_buffer("active", torch.full((n_hidden,), 0.5))
         self.register_buffer("chain", torch.zeros(n, n_hidden))
 
     @torch.no_grad()
@@ -45,12 +61,24 @@ class RestrictedBoltzmann(nn.Module):
         the moments of the data, sigma at least a hundredth of the largest.
         """
         if variance is None:
-            self.a.copy_(mean.flatten().clamp(0.01, 0.99).logit())
+            self.a[: self.n_pixels] = mean.flatten().clamp(0.01, 0.99).logit()
             self.a_base.copy_(self.a)
         else:
             sigma = variance.flatten().sqrt()
             self.sigma.copy_(sigma.clamp_min(0.01 * float(sigma.max())).clamp_min(1e-6))
             self.mean.copy_(mean.flatten())
+
+    def base_mean(self) -> Tensor:
+        """E[v] of the model without hidden units that `fit_biases` found [D]."""
+        if self.visible == "gaussian":
+            return self.mean
+        pixels, label = self.a_base.split((self.n_pixels, self.n_classes))
+        return torch.cat([pixels.sigmoid(), label.softmax(0)])
+
+    def log_z_base(self) -> Tensor:
+        """log Z of that model over binary v, that is of exp(a_base.v)."""
+        pixels, label = self.a_base.split((self.n_pixels, self.n_classes))
+        return softplus(pixels).sum() + (label.logsumexp(0) if self.n_classes else 0)
 
     def scaled(self, v: Tensor) -> Tensor:
         """v for binary units, u = (v - mean) / sigma for Gaussian ones."""
@@ -80,18 +108,58 @@ class RestrictedBoltzmann(nn.Module):
         return self.hidden_input(v).sigmoid_()
 
     def mean_visible(self, h: Tensor) -> Tensor:
-        """E[v | h]: sigmoid(a + W h) for binary units, mean + sigma (a + W h) for Gaussian ones [B, D]."""
+        """E[v | h]: sigmoid(a + W h) for binary units, softmax for a label, mean + sigma (a + W h) if Gaussian."""
         inputs = torch.addmm(self.a, h, self.W.T).to(self.W.dtype)
-        if self.visible == "binary":
+        if self.visible == "gaussian":
+            return self.mean + self.sigma * inputs
+        if not self.n_classes:
             return inputs.sigmoid_()
-        return self.mean + self.sigma * inputs
+        pixels, label = inputs.split((self.n_pixels, self.n_classes), 1)
+        return torch.cat([pixels.sigmoid(), label.softmax(1)], 1)
 
     def sample_visible(self, mean: Tensor, rng: torch.Generator) -> Tensor:
         """v ~ p(v | h) from its mean [B, D]."""
-        if self.visible == "binary":
+        if self.visible == "gaussian":
+            return mean + self.sigma * normal(mean.shape, rng, mean.dtype)
+        if not self.n_classes:
             return bernoulli(mean, rng)
-        return mean + self.sigma * normal(mean.shape, rng, mean.dtype)
+        pixels, label = mean.split((self.n_pixels, self.n_classes), 1)
+        return torch.cat([bernoulli(pixels, rng), one_of(label, rng)], 1)
+
+    def with_label(self, v: Tensor, y: Tensor) -> Tensor:
+        """[v, one-hot y]: pixels [B, n_pixels] and classes [B] -> [B, D]."""
+        return torch.cat([v, one_hot(y, self.n_classes).to(v.dtype)], 1)
+
+    def label_logits(self, v: Tensor) -> Tensor:
+        """-F(v, y) up to what does not depend on y: pixels [B, n_pixels] -> [B, n_classes].
+
+        log p(y | v) is their log-softmax, exactly (Larochelle and Bengio 2008, equation 2).
+        """
+        pixels, U = self.W.split((self.n_pixels, self.n_classes))
+        inputs = torch.addmm(self.b, v, pixels).to(self.W.dtype)
+        return self.a[self.n_pixels :] + softplus(inputs[:, None] + U).sum(2)
+
+    def log_unnormalised(self, v: Tensor) -> Tensor:
+        """log p*(v) = -F(v), of pixels alone: a label is summed out, [B, n_pixels] -> [B]."""
+        if not self.n_classes:
+            return -self.free_energy(v)
+        return v @ self.a[: self.n_pixels] + self.label_logits(v).logsumexp(1)
 
     def gibbs(self, h: Tensor, rng: torch.Generator) -> Tensor:
         """v ~ p(v | h) [B, D], half a step of block Gibbs sampling."""
         return self.sample_visible(self.mean_visible(h), rng)
+
+    def log_partition(self, betas: Tensor, rng: torch.Generator | None = None, start: Tensor | None = None) -> LogZ:
+        """log Z in nats: exact where enumerable, else by AIS from the base model.
+
+        start: pixels [n, n_pixels] near the model's law, for the reverse estimate and a verdict.
+        """
+        if start is not None:
+            start = self.scaled(start)
+            if self.n_classes:
+                start = self.with_label(start, self.label_logits(start).argmax(1))
+        law: dict[str, Any] = {"a_base": self.a_base, "n_classes": self.n_classes, "visible": self.visible}
+        log_z = log_partition(self.W, self.a, self.b, betas=betas, rng=rng, start=start, **law)
+        # Sums over u become integrals over v = mean + sigma u.
+        scale = float(self.sigma.cpu().double().log().sum())
+        return LogZ(log_z.value + scale, log_z.lower + scale, log_z.upper + scale, log_z.notes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -66,11 +68,11 @@ class Stream:
         x = x.to(self.device, non_blocking=True)
         return x.to(self.dtype).mul_(1 / 255) if x.dtype == torch.uint8 else x.to(self.dtype)
 
-    def mean(self) -> Tensor:
-        """The mean of every pixel over the whole set, of the shape of one image."""
-        return torch.stack([self.serve(rows).sum(0) for rows in self.x.split(1000)]).sum(0) / self.n
+    def mean(self, f: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:
+        """The mean of f(images) over the whole set; of every pixel, by default."""
+        return torch.stack([f(self.serve(rows)).sum(0) for rows in self.x.split(1000)]).sum(0) / self.n
 
     def variance(self) -> Tensor:
         """The variance of every pixel over the whole set, of the shape of one image."""
         mean = self.mean()
-        return torch.stack([(self.serve(rows) - mean).square().sum(0) for rows in self.x.split(1000)]).sum(0) / self.n
+        return self.mean(lambda x: (x - mean).square())

@@ -1,0 +1,121 @@
+"""log Z of a machine that is an RBM between two sides: exact where it can be, else estimated, with a verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from genlearn.maths.ais import AIS, MAX_UNITS, AnnealedPath, ais, log_z_exact, reverse_ais
+from genlearn.maths.rng import make_rng
+
+N_CHAINS = 100
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """log Z in nats between a forward and a reverse estimate."""
+
+    forward: AIS
+    reverse: AIS
+
+    @property
+    def gap(self) -> float:
+        """Reverse minus forward: about 0 where both are right, large and positive where the path is too short."""
+        return self.reverse.log_z - self.forward.log_z
+
+    @property
+    def verdict(self) -> str:
+        """In plain words, whether log Z can be trusted."""
+        f, r, n = self.forward, self.reverse, len(self.forward.log_w)
+        ends = f"forward {f.log_z:.2f}, reverse {r.log_z:.2f}"
+        noise = (f.upper - f.log_z) + (r.upper - r.log_z)
+        if self.gap < -max(1.0, noise):
+            return (
+                f"Do not trust log Z: {ends}, the wrong way round. The chains that the reverse runs start from do not "
+                "mix; the usual fix is more Gibbs steps."
+            )
+        if f.ess < 0.1 * n or self.gap > 1:
+            return (
+                f"log Z is uncertain by about {max(abs(self.gap), 1):.1f} nats: {ends}, {f.ess:.0f} of {n} chains "
+                "count. Likelihoods may be too high by that much; the usual fix is more temperatures."
+            )
+        trust = max(abs(self.gap), 0.01)
+        return f"log Z can be trusted to about {trust:.2f} nats: {ends}, {f.ess:.0f} of {n} chains count."
+
+
+def bracket(
+    W: Tensor,
+    a: Tensor,
+    b: Tensor,
+    *,
+    start: Tensor,
+    n_gibbs: int,
+    betas: Tensor,
+    rng: torch.Generator,
+    n_chains: int = 100,
+    **options: Any,
+) -> Bracket:
+    """log Z by `ais`, and by `reverse_ais` from n_chains states, n_gibbs block Gibbs steps after `start` [n, D].
+
+    `start` is repeated where it has fewer rows; `options` are those of `ais`. The better the start (images, the
+    persistent chains of training), the fewer steps it takes to the model's law.
+    """
+    forward = ais(W, a, b, betas=betas, n_chains=n_chains, rng=rng, **options)
+    path = AnnealedPath(W, a, b, **options)
+    v = start.repeat(-(-n_chains // len(start)), 1)[:n_chains].to(W.dtype)
+    v = v / path.sigma if path.visible == "gaussian" else v
+    with torch.no_grad():
+        for _ in range(n_gibbs):
+            v = path.step(v, 1.0, rng)
+    v = v * path.sigma if path.visible == "gaussian" else v
+    return Bracket(forward, reverse_ais(W, a, b, v, betas=betas, rng=rng, **options))
+
+
+class LogZ(NamedTuple):
+    """log Z in nats, the interval of three standard errors around it, and what to know of it in plain words."""
+
+    value: float
+    lower: float
+    upper: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shift(self) -> tuple[float, float]:
+        """The interval of an error that log-likelihoods share: low <= 0 <= high."""
+        return self.value - self.upper, self.value - self.lower
+
+
+def log_partition(
+    W: Tensor,
+    a: Tensor,
+    b: Tensor,
+    *,
+    betas: Tensor,
+    rng: torch.Generator | None = None,
+    start: Tensor | None = None,
+    n_gibbs: int = 1000,
+    **options: Any,
+) -> LogZ:
+    """log Z of an RBM: by enumeration where one side has at most 20 units, else by AIS with 100 chains.
+
+    With `start` [n, D], states near the model's law, the reverse estimate is made too, and a verdict noted. `rng`: by
+    default a fresh one of seed 0. `options` are those of `ais`.
+    """
+    W, a, b = W.detach(), a.detach(), b.detach()
+    binary = options.get("visible", "binary") == "binary" and not options.get("n_classes")
+    if len(b) <= MAX_UNITS or (binary and len(a) <= MAX_UNITS):
+        exact = {name: options[name] for name in ("n_classes", "visible", "sigma") if name in options}
+        log_z = log_z_exact(W, a, b, **exact)
+        return LogZ(log_z, log_z, log_z)
+    if W.device.type == "mps":  # which has no float64
+        W, a, b, rng, start = W.cpu(), a.cpu(), b.cpu(), None, None if start is None else start.cpu()
+        options = {name: x.cpu() if isinstance(x, Tensor) else x for name, x in options.items()}
+    rng = make_rng(0, W.device) if rng is None else rng
+    if start is None:
+        f = ais(W, a, b, betas=betas, n_chains=N_CHAINS, rng=rng, **options)
+        return LogZ(f.log_z, f.lower, f.upper)
+    both = bracket(W, a, b, start=start, n_gibbs=n_gibbs, betas=betas, rng=rng, n_chains=N_CHAINS, **options)
+    return LogZ(both.forward.log_z, both.forward.lower, both.forward.upper, (both.verdict,))

@@ -1,0 +1,105 @@
+"""The restricted Boltzmann machine with label units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, log_softmax
+
+from genlearn._types import Batch, Logs, Nets
+from genlearn.maths.collective import all_sum
+from genlearn.maths.rng import Rng, one_of
+from genlearn.models.rbm import RBM
+from genlearn.nets.boltzmann import RestrictedBoltzmann
+from genlearn.parameters import Range
+from genlearn.samplers.gibbs import rbm_chain
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class ConditionalRBM(RBM):
+    """RBM of images and labels, E(v, y, h) = -a.v - c.y - b.h - v W h - y U h, y one-hot of K classes.
+
+    p(y | v) is exact, softmax over y of c_y + sum_j log(1 + exp(b_j + (v W)_j + U_yj)). objective: joint learns p(v, y)
+    by the `algorithm` of RBM, discriminative p(y | v) by its exact gradient, hybrid the sum, the joint part weighted by
+    `alpha`. Labels of -1 are drawn from p(y | v) (joint), which gives the gradient of log p(v).
+
+    `predict` classifies, `sample(y=...)` runs the Gibbs chain with the label held; scores are of v, y summed out.
+    Without labels in `fit` it is an RBM.
+
+    Larochelle and Bengio 2008; Hinton, Osindero and Teh 2006 (label units).
+    """
+
+    objective: Annotated[Literal["joint", "discriminative", "hybrid"], "what is learned of images and labels"] = "joint"
+    alpha: Annotated[float, Range(0), "weight of the joint part (hybrid)"] = 0.1
+
+    paper: ClassVar[str] = "Larochelle and Bengio 2008"
+    _uses_labels: ClassVar[bool] = True
+
+    @property
+    def _n_units(self) -> int:
+        return self._n_classes
+
+    def check_parameters(self) -> None:
+        """As for an RBM; label units go with binary pixels, and not with every estimator."""
+        super().check_parameters()
+        if self.visible == "gaussian" or self.algorithm in ("parallel-tempering", "score-matching"):
+            raise ValueError(
+                f"visible is {self.visible!r} and algorithm {self.algorithm!r}, expected binary units and cd, "
+                "pcd or nce beside label units; the usual fix is the model rbm"
+            )
+
+    def _states(self, net: RestrictedBoltzmann, batch: Batch, rng: Rng) -> Tensor:
+        v = super()._states(net, batch, rng)
+        if not net.n_classes:
+            return v
+        drawn = one_of(net.label_logits(v).softmax(1), rng)
+        assert batch.y is not None
+        return torch.where((batch.y < 0)[:, None], torch.cat([v, drawn], 1), net.with_label(v, batch.y.clamp_min(0)))
+
+    def _loss(self, nets: Nets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
+        net: RestrictedBoltzmann = nets["rbm"]  # type: ignore[assignment]
+        if self.objective == "joint" or not net.n_classes:
+            return super()._loss(nets, batch, rng)
+        assert batch.y is not None
+        v = super()._states(net, batch, rng)
+        known = all_sum((batch.y >= 0).sum()).clamp_min(1)
+        loss = cross_entropy(net.label_logits(v), batch.y, ignore_index=-1, reduction="sum") * rng.world / known
+        if self.objective == "discriminative":
+            return loss, {}
+        joint, _ = super()._loss(nets, batch, rng)
+        return loss + self.alpha * joint, {"discriminative": loss, "joint": joint}
+
+    def _classify(self, nets: Nets, x: Tensor) -> Tensor:
+        return log_softmax(nets["rbm"].label_logits(x.flatten(1)), 1)  # type: ignore[operator]
+
+    def _encode(self, nets: Nets, x: Tensor) -> Tensor:
+        net: RestrictedBoltzmann = nets["rbm"]  # type: ignore[assignment]
+        v = x.flatten(1)
+        # E[p(h | v, y)] over p(y | v).
+        return net.p_hidden(v) if not net.n_classes else mean_hidden(net, v)
+
+    def _sample_class(self, nets: Nets, y: Tensor, rng: torch.Generator) -> Tensor:
+        net: RestrictedBoltzmann = nets["rbm"]  # type: ignore[assignment]
+        pixels = net.base_mean()[: net.n_pixels].expand(len(y), -1)
+        return held_label(net, pixels, y, rng, self.n_gibbs)
+
+
+def held_label(net: RestrictedBoltzmann, mean: Tensor, y: Tensor, rng: torch.Generator, n_gibbs: int) -> Tensor:
+    """E[v | h] after n_gibbs steps with the label y [B] held, from pixels drawn at their means [B, n_pixels]."""
+    v = net.with_label(torch.bernoulli(mean, generator=rng), y)
+    known = torch.zeros_like(v, dtype=torch.bool)
+    known[:, net.n_pixels :] = True
+    _, mean = next(islice(rbm_chain(net, v, rng, known), n_gibbs - 1, None))
+    return mean[:, : net.n_pixels]
+
+
+def mean_hidden(net: RestrictedBoltzmann, v: Tensor) -> Tensor:
+    """p(h | v) with the label summed out: sum_y p(y | v) p(h | v, y), [B, n_pixels] -> [B, H]."""
+    pixels, U = net.W.split((net.n_pixels, net.n_classes))
+    inputs = torch.addmm(net.b, v, pixels)
+    p = net.label_logits(v).softmax(1)
+    return torch.stack([p[:, y, None] * (inputs + U[y]).sigmoid() for y in range(net.n_classes)]).sum(0)
