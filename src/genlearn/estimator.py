@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 from torch import Tensor
 
 from genlearn._types import Likelihood, Nets, ScoreKind
@@ -89,6 +89,7 @@ class GenerativeEstimator(BaseEstimator):  # type: ignore[misc]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     _pixels: ClassVar[bool] = True
     _uses_labels: ClassVar[bool] = False
+    _needs_labels: ClassVar[bool] = False
 
     @classmethod
     def from_preset(cls: type[Self], name: str, **changes: Any) -> Self:
@@ -224,11 +225,12 @@ class GenerativeEstimator(BaseEstimator):  # type: ignore[misc]
     def _labels(self, y: NDArray[Any] | None, reset: bool) -> Tensor | None:
         """Labels as indices into `classes_`, -1 where unknown."""
         if y is None:
+            if reset and self._needs_labels:
+                raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
             if reset:
                 self.classes_ = np.empty(0, np.int64)
             return None
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = y[:, 0]
+        y = column_or_1d(y, warn=True)
         check_classification_targets(y)
         unknown_label = y == -1 if y.dtype.kind in "if" else np.zeros(len(y), bool)
         if reset:
@@ -236,7 +238,7 @@ class GenerativeEstimator(BaseEstimator):  # type: ignore[misc]
         index = np.searchsorted(self.classes_, y).clip(max=max(len(self.classes_) - 1, 0))
         strange = ~unknown_label & (self.classes_[index] != y) if len(self.classes_) else ~unknown_label
         if strange.any():
-            raise ValueError(f"y has the label {y[strange][0]!r}, expected one of {self.classes_.tolist()} as in fit")
+            raise ValueError(f"y has the label {y[strange][0].item()!r}, expected one of {self.classes_.tolist()} as in fit")
         return torch.from_numpy(np.where(unknown_label, -1, index).astype(np.int64))
 
     @property

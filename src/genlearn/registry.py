@@ -15,6 +15,11 @@ from genlearn.storage import read_about
 _MODELS = {
     "rbm": "genlearn.models.rbm:RBM",
     "conditional-rbm": "genlearn.models.conditional_rbm:ConditionalRBM",
+    "bm": "genlearn.models.bm:BoltzmannMachine",
+    "stacked-rbm": "genlearn.models.stacked_rbm:StackedRBMClassifier",
+    "dbn": "genlearn.models.dbn:DBN",
+    "dbm": "genlearn.models.dbm:DBM",
+    "deep-autoencoder": "genlearn.models.deep_autoencoder:DeepAutoencoder",
     "vae": "genlearn.models.vae:VAE",
     "gan": "genlearn.models.gan:GAN",
 }

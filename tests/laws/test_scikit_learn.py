@@ -18,20 +18,28 @@ NAMES = [entry.name for entry in registry.models()]
 SMALL = {
     "rbm": {"n_hidden": 8, "n_gibbs": 2},
     "conditional-rbm": {"n_hidden": 8, "n_gibbs": 2},
+    "bm": {"n_hidden": 3, "n_chains": 10, "n_gibbs": 2},
+    "stacked-rbm": {"hidden": (16,), "pretrain_epochs": 2, "epochs": 60, "learning_rate": 0.01},
+    "dbn": {"hidden": (8, 6), "pretrain_epochs": 1, "n_gibbs": 2},
+    "dbm": {"hidden": (8, 6), "pretrain_epochs": 1, "n_chains": 10, "n_gibbs": 2, "fine_tune": 1},
+    "deep-autoencoder": {"hidden": (8,), "n_latent": 2, "pretrain_epochs": 1},
     "vae": {"hidden": (8,)},
     "gan": {"hidden": (8,), "hidden_d": (8,)},
 }
+
+EXPECTED = {"stacked-rbm": {"check_classifiers_classes": "its classes are -1 and 1, but -1 means unknown here"}}
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 @pytest.mark.parametrize("name", NAMES)
 def test_check_estimator(name, precision):
-    model = registry.model(name)(epochs=2, device="cpu", precision=precision, **SMALL.get(name, {}))
+    model = registry.model(name)(**{"epochs": 2, "device": "cpu", "precision": precision, **SMALL.get(name, {})})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its data lie outside [0, 1]
-        results = check_estimator(model, on_skip=None)
+        results = check_estimator(model, on_skip=None, on_fail=None, expected_failed_checks=EXPECTED.get(name, {}))
     assert sum(r["status"] == "passed" for r in results) > 30
-    assert {r["status"] for r in results} <= {"passed", "skipped"}
+    assert {r["status"] for r in results} <= {"passed", "skipped", "xfail"}
+    assert {r["check_name"] for r in results if r["status"] == "xfail"} == set(EXPECTED.get(name, {}))
 
 
 def test_grid_search_and_pipelines(digits):

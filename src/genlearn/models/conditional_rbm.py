@@ -8,12 +8,12 @@ from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, log_softmax
+from torch.nn.functional import log_softmax
 
 from genlearn._types import Batch, Logs, Nets
-from genlearn.maths.collective import all_sum
 from genlearn.maths.rng import Rng, one_of
 from genlearn.models.rbm import RBM
+from genlearn.models.stack import label_loss
 from genlearn.nets.boltzmann import RestrictedBoltzmann
 from genlearn.parameters import Range
 from genlearn.samplers.gibbs import rbm_chain
@@ -66,8 +66,7 @@ class ConditionalRBM(RBM):
             return super()._loss(nets, batch, rng)
         assert batch.y is not None
         v = super()._states(net, batch, rng)
-        known = all_sum((batch.y >= 0).sum()).clamp_min(1)
-        loss = cross_entropy(net.label_logits(v), batch.y, ignore_index=-1, reduction="sum") * rng.world / known
+        loss = label_loss(net.label_logits(v), batch.y, rng)
         if self.objective == "discriminative":
             return loss, {}
         joint, _ = super()._loss(nets, batch, rng)
@@ -77,29 +76,13 @@ class ConditionalRBM(RBM):
         return log_softmax(nets["rbm"].label_logits(x.flatten(1)), 1)  # type: ignore[operator]
 
     def _encode(self, nets: Nets, x: Tensor) -> Tensor:
-        net: RestrictedBoltzmann = nets["rbm"]  # type: ignore[assignment]
-        v = x.flatten(1)
-        # E[p(h | v, y)] over p(y | v).
-        return net.p_hidden(v) if not net.n_classes else mean_hidden(net, v)
+        return nets["rbm"].p_hidden_pixels(x.flatten(1))  # type: ignore[operator,no-any-return]
 
     def _sample_class(self, nets: Nets, y: Tensor, rng: torch.Generator) -> Tensor:
+        """As `_sample`, with the label held, from pixels at the rates of the data."""
         net: RestrictedBoltzmann = nets["rbm"]  # type: ignore[assignment]
-        pixels = net.base_mean()[: net.n_pixels].expand(len(y), -1)
-        return held_label(net, pixels, y, rng, self.n_gibbs)
-
-
-def held_label(net: RestrictedBoltzmann, mean: Tensor, y: Tensor, rng: torch.Generator, n_gibbs: int) -> Tensor:
-    """E[v | h] after n_gibbs steps with the label y [B] held, from pixels drawn at their means [B, n_pixels]."""
-    v = net.with_label(torch.bernoulli(mean, generator=rng), y)
-    known = torch.zeros_like(v, dtype=torch.bool)
-    known[:, net.n_pixels :] = True
-    _, mean = next(islice(rbm_chain(net, v, rng, known), n_gibbs - 1, None))
-    return mean[:, : net.n_pixels]
-
-
-def mean_hidden(net: RestrictedBoltzmann, v: Tensor) -> Tensor:
-    """p(h | v) with the label summed out: sum_y p(y | v) p(h | v, y), [B, n_pixels] -> [B, H]."""
-    pixels, U = net.W.split((net.n_pixels, net.n_classes))
-    inputs = torch.addmm(net.b, v, pixels)
-    p = net.label_logits(v).softmax(1)
-    return torch.stack([p[:, y, None] * (inputs + U[y]).sigmoid() for y in range(net.n_classes)]).sum(0)
+        v = net.sample_visible(net.base_mean().expand(len(y), -1), rng)[:, : net.n_pixels]
+        v = net.with_label(v, y)
+        known = torch.arange(v.shape[1], device=v.device).ge(net.n_pixels).expand_as(v)
+        _, mean = next(islice(rbm_chain(net, v, rng, known), self.n_gibbs - 1, None))
+        return mean[:, : net.n_pixels]

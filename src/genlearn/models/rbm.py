@@ -203,7 +203,11 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
         net: RestrictedBoltzmann = nets["rbm"]  # type: ignore[assignment]
         if self._enumerable(net):
             return "exact"
-        return "pseudo" if self.visible == "binary" else "estimate"
+        return "pseudo" if self._has_pseudo(net) else "estimate"
+
+    @staticmethod
+    def _has_pseudo(net: RestrictedBoltzmann) -> bool:
+        return net.visible == "binary" and not net.n_classes
 
     def _enumerable(self, net: RestrictedBoltzmann) -> bool:
         n_visible, n_hidden = net.W.shape
@@ -212,7 +216,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
 
     def _scorer(self, nets: Nets) -> Callable[[Tensor], Tensor]:
         net: RestrictedBoltzmann = nets["rbm"]  # type: ignore[assignment]
-        if self.visible == "binary" and not self._enumerable(net):
+        if self._has_pseudo(net) and not self._enumerable(net):
             return lambda x: pseudo_likelihood(net, x)
         log_z = net.log_partition(schedule(1000)).value
         return lambda x: net.log_unnormalised(x.flatten(1)) - log_z

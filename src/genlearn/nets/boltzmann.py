@@ -139,6 +139,14 @@ class RestrictedBoltzmann(nn.Module):
         inputs = torch.addmm(self.b, v, pixels).to(self.W.dtype)
         return self.a[self.n_pixels :] + softplus(inputs[:, None] + U).sum(2)
 
+    def p_hidden_pixels(self, v: Tensor) -> Tensor:
+        """p(h | v) of pixels alone, sum_y p(y | v) p(h | v, y): [B, n_pixels] -> [B, H]."""
+        if not self.n_classes:
+            return self.p_hidden(v)
+        pixels, U = self.W.split((self.n_pixels, self.n_classes))
+        inputs, p = torch.addmm(self.b, v, pixels), self.label_logits(v).softmax(1)
+        return torch.einsum("by,byh->bh", p, (inputs[:, None] + U).sigmoid())
+
     def log_unnormalised(self, v: Tensor) -> Tensor:
         """log p*(v) = -F(v), of pixels alone: a label is summed out, [B, n_pixels] -> [B]."""
         if not self.n_classes:

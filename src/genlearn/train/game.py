@@ -73,7 +73,8 @@ class Stage:
     start(nets, stream, rng): once, before the first round (biases from the data, chains, untying). prepare(nets, batch,
     rng): maps each batch without gradient. Play alternates, each step on a fresh batch; with `simultaneous` all
     gradients are taken at the same point, on the same batch and noise, then all step. A `joint` loss gives all players
-    their scalars from one forward pass: the same simultaneous play without the repeated work.
+    their scalars from one forward pass: the same simultaneous play without the repeated work. With `labelled` only the
+    images with a known label are played, and an epoch is a pass over them.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Stage:
     prepare: Callable[[Nets, Batch, Rng], Batch] | None = None
     simultaneous: bool = False
     joint: JointLoss | None = None
+    labelled: bool = False
 
 
 class Seat:

@@ -128,6 +128,7 @@ class Training:
     def _stage(self, stage: Stage, state: dict[str, Any] | None) -> bool:
         """Play one stage to the end of its budget; False if stopped before."""
         table, p = Table(stage, self.nets, self.precision), self.progress
+        self.stream.select(stage.labelled)
         if state is None:
             if stage.start is not None:
                 with torch.no_grad():

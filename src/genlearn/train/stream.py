@@ -45,11 +45,24 @@ class Stream:
         self._rank, self._world = rank, world
         self._generator = torch.Generator().manual_seed(seed)
         self._order = torch.empty(0, dtype=torch.int64, device=self.x.device)
+        self._rows: Tensor | None = None
+
+    def select(self, labelled: bool) -> None:
+        """Serve the rows with a known label only, or all again; ValueError where no label is known."""
+        if labelled == (self._rows is not None):
+            return
+        self._rows, self._order = None, self._order[:0]
+        if labelled:
+            rows = self._order if self.y is None else (self.y >= 0).nonzero()[:, 0]
+            if not len(rows):
+                raise ValueError("no image has a known label, expected some; the usual fix is to give y to fit")
+            self._rows = rows
+        self.n = len(self.x if self._rows is None else self._rows)
 
     def __next__(self) -> Batch:
         while len(self._order) < self.batch_size:
-            order = torch.randperm(self.n, generator=self._generator)
-            self._order = torch.cat([self._order, order.to(self.x.device)])
+            order = torch.randperm(self.n, generator=self._generator).to(self.x.device)
+            self._order = torch.cat([self._order, order if self._rows is None else self._rows[order]])
         rows = self._order[: self.batch_size].chunk(self._world)[self._rank]
         self._order = self._order[self.batch_size :]
         return Batch(self.serve(self.x.index_select(0, rows)), None if self.y is None else self.y.index_select(0, rows))
@@ -70,7 +83,7 @@ class Stream:
 
     def mean(self, f: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:
         """The mean of f(images) over the whole set; of every pixel, by default."""
-        return torch.stack([f(self.serve(rows)).sum(0) for rows in self.x.split(1000)]).sum(0) / self.n
+        return torch.stack([f(self.serve(rows)).sum(0) for rows in self.x.split(1000)]).sum(0) / len(self.x)
 
     def variance(self) -> Tensor:
         """The variance of every pixel over the whole set, of the shape of one image."""

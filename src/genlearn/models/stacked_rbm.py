@@ -1,0 +1,72 @@
+"""The classifier that starts from a stack of RBMs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from sklearn.base import ClassifierMixin
+from torch import Tensor, nn
+from torch.nn.functional import log_softmax
+
+from genlearn._types import Batch, Logs, Nets
+from genlearn.estimator import GenerativeEstimator, Shape
+from genlearn.maths.rng import Rng
+from genlearn.models.stack import copy_up, greedy, init_glorot, label_loss, layers
+from genlearn.nets.mlp import MLP
+from genlearn.parameters import Range
+from genlearn.train import Player, Schedule, Stage, Stream
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class StackedRBMClassifier(ClassifierMixin, GenerativeEstimator):  # type: ignore[misc]
+    """Multi-layer perceptron of sigmoid units, its weights first learned from images alone, by a stack of RBMs.
+
+    Each RBM learns the means of the one below by CD; their weights start a network with a softmax on top, which
+    back-propagation of -log p(y | x) fine-tunes (epochs, learning_rate, optimizer are of this stage). Images whose
+    label is -1 serve the RBMs only: they help where labels are few. `pretrain` = False starts from random weights.
+
+    Hinton, Osindero and Teh 2006; Bengio et al. 2007; Srivastava et al. 2014 (dropout after pretraining, section B.2).
+    """
+
+    hidden: Annotated[tuple[int, ...], Range(1), "units of the hidden layers, bottom up"] = (500, 500)
+    pretrain: Annotated[bool, "learn the RBMs first"] = True
+    pretrain_epochs: Annotated[float, Range(0, open=True), "epochs of contrastive divergence a layer"] = 10
+    pretrain_rate: Annotated[float | Schedule, Range(0, open=True), "step size of contrastive divergence"] = 0.05
+    k: Annotated[int, Range(1), "Gibbs steps of contrastive divergence"] = 1
+    dropout: Annotated[float, Range(0, 0.95), "probability to drop a hidden unit in back-propagation"] = 0.0
+    input_dropout: Annotated[float, Range(0, 0.95), "probability to drop a pixel in back-propagation"] = 0.0
+
+    family: ClassVar[str] = "energy"
+    paper: ClassVar[str] = "Hinton, Osindero and Teh 2006"
+    _uses_labels: ClassVar[bool] = True
+    _needs_labels: ClassVar[bool] = True
+
+    def _build(self, shape: Shape, rng: torch.Generator) -> Nets:
+        sizes = (math.prod(shape), *self.hidden)
+        keep, keep_input = 1 - self.dropout, 1 - self.input_dropout
+        mlp = MLP((*sizes, self._n_classes), "sigmoid", keep_input=keep_input, keep_hidden=keep)
+        init_glorot(mlp, rng)
+        nn.init.zeros_(mlp.out.weight)
+        return nn.ModuleDict({**(layers(sizes, rng) if self.pretrain else {}), "mlp": mlp})
+
+    def _stages(self, shape: Shape) -> Sequence[Stage]:
+        momentum = self._optimizer(name="momentum", lr=self.pretrain_rate, momentum=0.9, weight_decay=0.0)
+        stages = greedy(len(self.hidden), self.pretrain_epochs, momentum, self.k) if self.pretrain else []
+        mlp = Player("mlp", ("mlp",), self._loss, self._optimizer())
+        return [*stages, Stage("fine-tune", [mlp], self._budget(), start=self._start, labelled=True)]
+
+    @staticmethod
+    def _start(nets: Nets, stream: Stream, rng: Rng) -> None:
+        copy_up(nets, nets["mlp"])  # type: ignore[arg-type]
+
+    @staticmethod
+    def _loss(nets: Nets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
+        assert batch.y is not None
+        return label_loss(nets["mlp"](batch.x, rng), batch.y, rng), {}
+
+    def _classify(self, nets: Nets, x: Tensor) -> Tensor:
+        return log_softmax(nets["mlp"](x), 1)

@@ -1,0 +1,89 @@
+"""The deep belief network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from genlearn.maths.rng import bernoulli
+from genlearn.nets.boltzmann import RestrictedBoltzmann
+
+
+class DeepBelief(nn.Module):
+    """Directed layers under an RBM (Hinton, Osindero and Teh 2006), sizes D, H_1 .. H_L:
+
+        p(v, h) = p(v | h_1) p(h_1 | h_2) .. p(h_{L-2} | h_{L-1}) p_top(h_{L-1}, h_L),
+
+    p(x_i = 1 | x_{i+1}) = sigmoid(a_i + W_i x_{i+1}). layers[i]: the RBM of x_i and x_{i+1}, whose W and a are the
+    generative weights; up[i]: recognition weights of their own, q(x_{i+1} = 1 | x_i) = sigmoid(c_i + R_i x_i); top: the
+    RBM on x_{L-1}, with label units where there are classes. L = 1 is an RBM. States are lists [x_1 .. x_{L-1}] of
+    [B, H_i].
+    """
+
+    def __init__(self, sizes: Sequence[int], rng: torch.Generator, n_classes: int = 0):
+        super().__init__()
+        lower = list(pairwise(sizes[:-1]))
+        self.layers = nn.ModuleList(RestrictedBoltzmann(m, n, rng) for m, n in lower)
+        self.up = nn.ModuleList(nn.Linear(m, n) for m, n in lower)
+        self.top = RestrictedBoltzmann(sizes[-2], sizes[-1], rng, n_classes=n_classes)
+
+    def layer(self, i: int) -> RestrictedBoltzmann:
+        """The RBM of layers i and i + 1, below the top."""
+        return self.layers[i]  # type: ignore[return-value]
+
+    @torch.no_grad()
+    def untie(self, i: int) -> None:
+        """The recognition weights of layer i begin as the transpose of the generative ones."""
+        up: nn.Linear = self.up[i]  # type: ignore[assignment]
+        up.weight.copy_(self.layer(i).W.T)
+        up.bias.copy_(self.layer(i).b)
+
+    def q(self, i: int, x: Tensor) -> Tensor:
+        """q(x_{i+1} = 1 | x_i) [B, H_{i+1}]."""
+        return self.up[i](x).to(x.dtype).sigmoid_()  # type: ignore[no-any-return]
+
+    def ascend(self, v: Tensor, n: int) -> Tensor:
+        """Means of the n-th hidden layer, each from the means below [B, H_n]."""
+        x = v.flatten(1)
+        for i in range(n):
+            x = self.q(i, x)
+        return x
+
+    def recognise(self, v: Tensor, rng: torch.Generator) -> list[Tensor]:
+        """Binary states [x_1 .. x_{L-1}] drawn from q, bottom up."""
+        states = [v.flatten(1)]
+        for i in range(len(self.up)):
+            states.append(bernoulli(self.q(i, states[-1]), rng))
+        return states[1:]
+
+    def generate(self, x: Tensor, rng: torch.Generator) -> list[Tensor]:
+        """From states of x_{L-1}: [E[v | x_1], x_1 .. x_{L-1}], drawn top down."""
+        states = [x]
+        for i in range(len(self.layers) - 1, -1, -1):
+            mean = self.layer(i).mean_visible(states[0])
+            states.insert(0, bernoulli(mean, rng) if i else mean)
+        return states
+
+    def bound(self, v: Tensor, log_z: float, noise: Sequence[Tensor]) -> Tensor:
+        """E_q[log p(v | x_1) + .. + log p*_top(x_{L-1})] + H(q) - log Z <= log p(v) in nats [B].
+
+        noise: for each layer 1 .. L-1, uniform numbers [S, B or 1, H_i]; the mean over S draws, the entropy of each
+        layer given the draw below in closed form. Salakhutdinov and Murray 2008, equation 16.
+        """
+        totals = []
+        for draws in zip(*noise, strict=True):
+            x, total = v.flatten(1), torch.zeros(len(v), dtype=v.dtype, device=v.device)
+            for i, u in enumerate(draws):
+                inputs = self.up[i](x)
+                q = inputs.sigmoid()
+                total = total + (softplus(inputs) - q * inputs).sum(1)
+                h = (u < q).to(x.dtype)
+                logits = torch.addmm(self.layer(i).a, h, self.layer(i).W.T)
+                total = total + (x * logits - softplus(logits)).sum(1)
+                x = h
+            totals.append(total + self.top.log_unnormalised(x))
+        return torch.stack(totals).mean(0) - log_z
