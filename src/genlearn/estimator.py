@@ -238,7 +238,9 @@ class GenerativeEstimator(BaseEstimator):  # type: ignore[misc]
         index = np.searchsorted(self.classes_, y).clip(max=max(len(self.classes_) - 1, 0))
         strange = ~unknown_label & (self.classes_[index] != y) if len(self.classes_) else ~unknown_label
         if strange.any():
-            raise ValueError(f"y has the label {y[strange][0].item()!r}, expected one of {self.classes_.tolist()} as in fit")
+            raise ValueError(
+                f"y has the label {y[strange][0].item()!r}, expected one of {self.classes_.tolist()} as in fit"
+            )
         return torch.from_numpy(np.where(unknown_label, -1, index).astype(np.int64))
 
     @property

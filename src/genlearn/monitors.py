@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -32,6 +33,8 @@ def choose(estimator: GenerativeEstimator, data: Data, folder: Path, names: Sequ
             known["parzen"] = (False, Parzen(estimator, data))
     if hasattr(estimator, "score_samples") and len(data.valid):
         known["score"] = (True, Score(estimator, data))
+    if hasattr(estimator, "_classify") and estimator._n_classes and len(data.valid) and data.valid.y is not None:
+        known["error"] = (True, Error(estimator, data))
     for name in names:
         if name not in known:
             raise ValueError(unknown("monitor", name, tuple(known)))
@@ -73,6 +76,24 @@ class Score:
         x = self.estimator._validate(self.data.valid.x[:200].numpy())[0]
         score = self.estimator._blocks(self.estimator._scorer(nets), x)
         return {f"valid/{self.estimator._score_kind(nets)}": score.mean().item()}
+
+
+@dataclass
+class Error:
+    """The error of the first 1,000 validation images with a label, in per cent."""
+
+    estimator: GenerativeEstimator
+    data: Data
+
+    def __call__(self, nets: Nets, images: int) -> dict[str, float]:
+        assert self.data.valid.y is not None
+        known = (self.data.valid.y >= 0).nonzero()[:1000, 0]
+        if not len(known):
+            return {}
+        x, y = self.estimator._validate(self.data.valid.x[known].numpy(), self.data.valid.y[known].numpy())
+        predicted = self.estimator._blocks(partial(self.estimator._classify, nets), x).argmax(1)
+        assert y is not None
+        return {"valid/error": 100 * predicted.cpu().ne(y).double().mean().item()}
 
 
 @dataclass

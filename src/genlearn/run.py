@@ -223,6 +223,8 @@ class Run:
             likelihoods=(lambda x: model.log_likelihoods(x, random_state=seed))
             if hasattr(model, "log_likelihoods")
             else None,
+            predict=model.predict if hasattr(model, "predict") else None,
+            labels=None if data.train.y is None or data.test.y is None else (data.train.y, data.test.y),
             metrics=metrics,
             n_samples=n_samples,
             seed=seed,

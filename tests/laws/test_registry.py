@@ -22,7 +22,7 @@ SMALL = {
     "conditional-rbm": {"n_hidden": 24, "n_gibbs": 5},
     "bm": {"n_hidden": 6, "n_chains": 20, "n_gibbs": 2, "k": 1},
     "stacked-rbm": {"hidden": (16, 12), "pretrain_epochs": 1},
-    "dbn": {"hidden": (24, 20, 30), "pretrain_epochs": 1, "pretrain_rate": 0.3, "n_gibbs": 5},
+    "dbn": {"hidden": (24, 30), "pretrain_epochs": 1, "learning_rate": 0.2, "n_gibbs": 5},
     "dbm": {"hidden": (16, 12), "pretrain_epochs": 1, "n_chains": 20, "n_gibbs": 5, "fine_tune": 1},
     "deep-autoencoder": {"hidden": (16,), "n_latent": 4, "pretrain_epochs": 1},
     "vae": {"hidden": (16,), "n_latent": 3},

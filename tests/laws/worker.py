@@ -10,8 +10,14 @@ from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
 from genlearn.maths.collective import world
+from genlearn.models.bm import BoltzmannMachine
+from genlearn.models.conditional_rbm import ConditionalRBM
+from genlearn.models.dbm import DBM
+from genlearn.models.dbn import DBN
+from genlearn.models.deep_autoencoder import DeepAutoencoder
 from genlearn.models.gan import GAN
 from genlearn.models.rbm import RBM
+from genlearn.models.stacked_rbm import StackedRBMClassifier
 from genlearn.models.vae import VAE
 from genlearn.train.distributed import process_group
 
@@ -21,6 +27,18 @@ GAMES = {
     "rbm-pcd": RBM(n_hidden=30, n_chains=20, **COMMON),
     "rbm-cd": RBM(n_hidden=30, algorithm="cd", k=2, **COMMON),
     "rbm-gaussian": RBM(n_hidden=30, visible="gaussian", learning_rate=1e-3, **COMMON),
+    "rbm-centred": RBM(n_hidden=30, n_chains=20, centred=True, sparsity=0.1, **COMMON),
+    "rbm-tempered": RBM(n_hidden=30, n_chains=20, algorithm="parallel-tempering", n_temperatures=4, **COMMON),
+    "rbm-nce": RBM(n_hidden=30, algorithm="nce", n_noise=3, **COMMON),
+    "rbm-matching": RBM(n_hidden=30, algorithm="score-matching", n_flips=8, **COMMON),
+    "conditional-rbm": ConditionalRBM(n_hidden=30, n_chains=20, objective="hybrid", **COMMON),
+    "bm": BoltzmannMachine(n_hidden=5, n_chains=20, **{**COMMON, "images": 120, "epochs": None}),
+    "stacked-rbm": StackedRBMClassifier(
+        hidden=(20,), pretrain_epochs=1, dropout=0.3, optimizer="momentum", learning_rate=0.1, **COMMON
+    ),
+    "deep-autoencoder": DeepAutoencoder(hidden=(20,), n_latent=3, pretrain_epochs=1, **COMMON),
+    "dbn": DBN(hidden=(20, 15, 25), pretrain_epochs=1, **COMMON),
+    "dbm": DBM(hidden=(20, 15), pretrain_epochs=1, n_chains=20, fine_tune=1, dropout=0.3, **COMMON),
     "vae": VAE(hidden=(20,), n_latent=3, **COMMON),
     "vae-batch-normalisation": VAE(network="conv", width=4, n_latent=3, **COMMON),
     "vae-bf16": VAE(
@@ -34,10 +52,12 @@ GAMES = {
 
 if __name__ == "__main__":
     images = torch.from_numpy(load_digits().images[:600] / 16)
+    labels = load_digits().target[:600]
+    labels[::7] = -1
     with process_group():
         state = {}
         for name, model in GAMES.items():
-            model.fit(images)
+            model.fit(images, labels)
             if name == "vae-bf16":  # it must run; equality is for float64
                 continue
             nets = {"": model.nets_} | ({} if model.averaged_nets_ is None else {"ema.": model.averaged_nets_})

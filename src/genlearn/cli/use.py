@@ -23,9 +23,10 @@ def sample(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run or of a saved model.")],
     n: Annotated[int, Option("--n", min=1, help="How many.")] = 64,
     seed: Annotated[int, Option(help="Image i depends on the seed and on i alone.")] = 0,
+    y: Annotated[int | None, Option("--class", help="The label to draw, of a model that knows labels.")] = None,
     out: Annotated[
         Path | None,
-        Option(help="A grid (.png), the array (.npy) or a folder of PNG files [default: RUN/samples-SEED.png]."),
+        Option(help="A grid (.png), the array (.npy) or a folder of PNGs [default: RUN/samples-[CLASS-]SEED.png]."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -37,9 +38,9 @@ def sample(
     model = registry.load(run) if saved else Run.open(run).model()
     if not hasattr(model, "sample"):
         raise ValueError(f"{type(model).__name__} has no sampler; genlearn models lists what each model can do")
-    out = out or run / f"samples-{seed}.png"
+    out = out or run / f"samples-{seed if y is None else f'{y}-{seed}'}.png"
     with waiting(f"drawing {n:,} samples"):
-        x = model.sample(n, random_state=seed)
+        x = model.sample(n, y=y, random_state=seed)
         reference = Run.open(run).data().train.x[:1000].numpy() if x.ndim == 2 and not saved else None
         _write(x, out, reference)
     answer(as_json, {"samples": str(out), "n": n, "seed": seed}, f"{n:,} samples in {out}")
@@ -68,7 +69,9 @@ def _write(x: NDArray[Any], out: Path, reference: NDArray[Any] | None) -> None:
 
 def evaluate(
     runs: Runs,
-    metrics: Annotated[str | None, Option(help="Comma separated: likelihood, parzen, nearest [default: all].")] = None,
+    metrics: Annotated[
+        str | None, Option(help="Comma separated: error, likelihood, parzen, nearest [default: all].")
+    ] = None,
     n: Annotated[int, Option("--n", min=1, help="Samples to draw for metrics of samples.")] = 10_000,
     seed: Annotated[int, Option(help="Seed of samples and of every resampling.")] = 0,
     as_json: Json = False,

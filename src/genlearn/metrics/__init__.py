@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .classification import error_rate
 from .likelihood import likelihood_result, parzen, parzen_log_prob
 from .neighbours import nearest, nearest_train
 from .protocol import METRICS, evaluate
@@ -11,6 +12,7 @@ __all__ = [
     "METRICS",
     "Result",
     "bootstrap",
+    "error_rate",
     "evaluate",
     "likelihood_result",
     "nearest",

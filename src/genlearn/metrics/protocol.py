@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from genlearn._types import Likelihood
 
+from .classification import error_rate
 from .likelihood import from_likelihoods, parzen
 from .neighbours import nearest_train
 from .result import Result
@@ -24,6 +25,8 @@ class Subject:
     test: Any
     sample: Callable[[int], Any] | None
     likelihoods: Callable[[Any], dict[str, Likelihood]] | None
+    predict: Callable[[Any], Any] | None
+    labels: tuple[Any, Any] | None  # of train and test
     n_samples: int
     seed: int
 
@@ -54,7 +57,14 @@ def _likelihood(s: Subject) -> list[Result]:
     return from_likelihoods(s.likelihoods(s.test), s.train, s.test, s.seed)
 
 
+def _error(s: Subject) -> list[Result]:
+    assert s.predict is not None
+    assert s.labels is not None
+    return [error_rate(s.predict(s.test), s.labels[1], s.labels[0])]
+
+
 METRICS: dict[str, Metric] = {
+    "error": Metric(("predict", "labels", "test"), _error),
     "likelihood": Metric(("likelihoods", "train", "test"), _likelihood),
     "parzen": Metric(
         ("sample", "train", "valid", "test"),
@@ -73,6 +83,8 @@ def evaluate(
     test: Any,
     sample: Callable[[int], Any] | None,
     likelihoods: Callable[[Any], dict[str, Likelihood]] | None,
+    predict: Callable[[Any], Any] | None = None,
+    labels: tuple[Any, Any] | None = None,
     metrics: Sequence[str] | None = None,
     n_samples: int = 10_000,
     seed: int = 0,
@@ -80,10 +92,11 @@ def evaluate(
     """Score a model on test images, one result or more a metric, in the order asked.
 
     train, valid, test: images [n, ...], uint8 or floats in [0, 1]. sample(n) gives n images of the same kind, drawn
-    once; likelihoods(test) log-likelihoods by name. metrics: by default, all that are possible for this model.
+    once; likelihoods(test) log-likelihoods by name; predict(test) labels, to be held against `labels`, those of train
+    and of test. metrics: by default, all that are possible for this model.
     Raises ValueError for an unknown metric, or one that was asked for and is not possible.
     """
-    subject = Subject(train, valid, test, sample, likelihoods, n_samples, seed)
+    subject = Subject(train, valid, test, sample, likelihoods, predict, labels, n_samples, seed)
     for name in metrics or ():
         if name not in METRICS:
             near = difflib.get_close_matches(name, METRICS, 1)
