@@ -63,6 +63,25 @@ def test_train_sample_evaluate_report(cli, trained, tmp_path):
     assert "<!DOCTYPE html>" in (trained / "report.html").read_text()
 
 
+def test_a_model_that_knows_labels(cli, tmp_path):
+    run = tmp_path / "labels"
+    tiny = ["--set", "n_hidden=40", "--set", "n_gibbs=5", "--set", "batch_size=10", "--epochs", 8, "--seed", 0]
+    assert cli("train", "conditional-rbm", "--data", "digits", *tiny, "--out", run).code == 0
+    curve = [row["valid/error"] for row in Run.open(run).journal().rows if "valid/error" in row]
+    assert 0 < curve[-1] < 60
+    (score,) = json.loads(cli("evaluate", run, "--metrics", "error", "--json").out)[str(run)]
+    assert score["value"] < 60 < score["floor"]["most frequent label"]
+    for label in (3, 8):
+        out = tmp_path / f"{label}.npy"
+        assert cli("sample", run, "--n", 4, "--class", label, "--out", out).code == 0
+    assert not np.array_equal(np.load(tmp_path / "3.npy"), np.load(tmp_path / "8.npy"))
+    assert json.loads(cli("sample", run, "--class", 3, "--json").out)["samples"] == str(run / "samples-3-0.png")
+    answer = cli("sample", run, "--class", 12)
+    assert answer.code == 1
+    assert answer.err.count("\n") == 1
+    assert "y has the label 12, expected one of [0, 1," in answer.err
+
+
 def test_points_in_the_plane(cli, tmp_path):
     run = tmp_path / "ring"
     tiny = ["--set", "hidden=8", "--set", "hidden_d=8", "--set", "output=linear", "--images", 2000]

@@ -13,6 +13,7 @@ from genlearn.maths.ais import ais, log_z_exact, schedule
 from genlearn.maths.rng import bernoulli, make_rng
 from genlearn.models.dbm import DBM, energy_difference
 from genlearn.nets.deep_boltzmann import DeepBoltzmann, MeanFieldMLP
+from genlearn.train import Stream
 
 SIZES = [(4, 3, 3), (3, 2, 3, 2)]
 
@@ -335,6 +336,37 @@ def test_the_classifier_starts_as_a_mean_field_step(net):
     mlp.out.register_forward_pre_hook(lambda module, inputs: features.append(inputs[0]))
     mlp(h)
     assert torch.allclose(features[0], x[-1], atol=1e-6)
+
+
+def test_mean_field_starts_from_the_doubled_pass(net):
+    v = states(net.sizes[0])
+    x = net.mean_field(v, 0)
+    for i in range(1, len(x)):
+        doubled = 1 if i == len(x) - 1 else 2
+        assert torch.allclose(x[i], (net.b[i - 1] + doubled * x[i - 1] @ net.W[i - 1]).sigmoid())
+        assert torch.allclose(x[i], net.up(i, x[i - 1]))
+
+
+def test_the_joint_stage_starts_from_the_composed_machine(net):
+    """Biases half and half, centers at the means of the layers given images, chains of bits."""
+    net.chain = torch.zeros(50, sum(net.sizes[1::2]), dtype=torch.float64)
+    b, below = [p.detach().clone() for p in net.b], [p.detach().clone() for p in net.below]
+    v = states(net.sizes[0])[:5]
+    nets = torch.nn.ModuleDict({"dbm": net})
+    with torch.no_grad():
+        DBM(n_mean_field=7)._start(nets, Stream(v, None, 2, 0, dtype=torch.float64), make_rng(0))
+    for got, up, down in zip(net.b, b, [*below, b[-1]], strict=True):
+        assert torch.allclose(got, (up + down) / 2)
+    assert torch.allclose(net.center, torch.cat(net.mean_field(v, 7), 1).mean(0))
+    assert set(net.chain.unique().tolist()) == {0.0, 1.0}
+    assert 0.3 < net.chain.mean() < 0.7
+
+
+def test_the_classifier_sees_the_means_of_the_upper_layers(net):
+    v = states(net.sizes[0])
+    x = net.mean_field(v, 4)
+    inputs = DBM(n_mean_field=4)._inputs(torch.nn.ModuleDict({"dbm": net}), v)
+    assert torch.equal(inputs, torch.cat([v, *x[2:]], 1))
 
 
 def test_completion_draws_from_the_conditional():

@@ -35,14 +35,16 @@ class DBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
     E(v, h) = -a.v - sum_i b_i.h_i - v W_1 h_1 - sum_i h_i W_{i+1} h_{i+1}.
 
     Trained in stages: one RBM a layer by CD-1 with doubled inputs, then all layers at once on the bound
-    log p(v) >= -E(v, mu) + H(mu) - log Z, with mean field for the data and persistent chains for the model; then, where
-    labels are given and `fine_tune` > 0, a classifier by back-propagation, which leaves the machine as it is.
+    log p(v) >= -E(v, mu) + H(mu) - log Z, with mean field for the data, persistent chains for the model and the
+    gradient of centred units; then, where labels are given and `fine_tune` > 0, a classifier by back-propagation, which
+    leaves the machine as it is.
 
     `transform` gives the means of q(h_L | v); `score_samples` is the bound, log Z exact where the odd or the even
     layers have at most 20 units, else by AIS. Samples are E[v | h_1] at the end of Gibbs chains that start from
     persistent states.
 
-    Salakhutdinov and Hinton 2009 (algorithm 1, section 3.1, figure 4) and 2012; Salakhutdinov and Murray 2008 (AIS).
+    Salakhutdinov and Hinton 2009 (algorithm 1, section 3.1, figure 4) and 2012; Montavon and Mueller 2012 (centring);
+    Salakhutdinov and Murray 2008 (AIS).
     """
 
     hidden: Annotated[tuple[int, ...], Range(1), "units of the hidden layers, bottom up"] = (500, 1000)
@@ -54,11 +56,11 @@ class DBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
     binarize: Annotated[bool, "draw binary pixels afresh from grey ones for each batch"] = True
     n_gibbs: Annotated[int, Range(1), "Gibbs sweeps of `sample` and `complete`"] = 200
     fine_tune: Annotated[float, Range(0), "epochs of back-propagation, where labels are given (0: none)"] = 0
-    fine_tune_rate: Annotated[float | Schedule, Range(0, open=True), "step size of back-propagation (Adam)"] = 1e-3
+    fine_tune_rate: Annotated[float | Schedule, Range(0, open=True), "its step size (Adam, no weight decay)"] = 1e-3
     dropout: Annotated[float, Range(0, 0.95), "probability to drop a hidden unit in back-propagation"] = 0.0
     optimizer: Annotated[OptimizerName, "optimiser of all stages but back-propagation"] = "momentum"
     learning_rate: Annotated[float | Schedule, Range(0, open=True), "step size, or its schedule in images"] = (
-        "inverse(0.005, half_life=2e6)"  # type: ignore[assignment]
+        "inverse(0.03, half_life=3e5)"  # type: ignore[assignment]
     )
     momentum: Annotated[float | Schedule, Range(0, 1), "of momentum and nesterov, or its schedule in images"] = 0.5
 
@@ -96,7 +98,7 @@ class DBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
         dbm = Player("dbm", ("dbm.W", "dbm.a", "dbm.b"), self._loss, self._optimizer())
         stages.append(Stage("joint", [dbm], self._budget(), start=self._start))
         if self._classifies:
-            adam = self._optimizer(name="adam", lr=self.fine_tune_rate)
+            adam = self._optimizer(name="adam", lr=self.fine_tune_rate, weight_decay=0.0)
             mlp = Player("mlp", ("mlp",), self._cross_entropy, adam)
             budget = Budget(epochs=self.fine_tune)
             stages.append(
@@ -222,7 +224,7 @@ class DBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
 
     def _scorer(self, nets: Nets) -> Callable[[Tensor], Tensor]:
         net: DeepBoltzmann = nets["dbm"]  # type: ignore[assignment]
-        log_z = net.log_partition(schedule(1000)).value + 1
+        log_z = net.log_partition(schedule(1000)).value
         return lambda x: net.bound(net.mean_field(x, self.n_mean_field), log_z)
 
     def _likelihoods(self, nets: Nets, x: Tensor, rng: torch.Generator) -> dict[str, Likelihood]:

@@ -13,9 +13,9 @@ ORDER = np.random.default_rng(0).permutation(1797)
 SMALL = {
     "hidden": (100, 50),
     "pretrain_epochs": 10,
-    "epochs": 40,
+    "epochs": 25,
     "batch_size": 50,
-    "learning_rate": "linear(0.05, 0, over=56000)",
+    "learning_rate": "linear(0.05, 0, over=35000)",
     "n_gibbs": 50,
     "random_state": 0,
 }
@@ -39,7 +39,7 @@ def test_the_bound_beats_independent_pixels_and_pretraining(split):
     p = train.mean(0).clip(0.01, 0.99)
     floor = (test * np.log(p) + (1 - test) * np.log(1 - p)).sum(1).mean()
     small = SMALL | {"hidden": (16, 30)}
-    pretrained, joint = (DBM(**small | {"epochs": n}).fit(train) for n in (1e-9, 40))
+    pretrained, joint = (DBM(**small | {"epochs": n}).fit(train) for n in (1e-9, 25))
     scores = [model.log_likelihoods(test)["bound"].values.mean().item() for model in (pretrained, joint)]
     print(f"independent pixels {floor:.2f}, pretrained {scores[0]:.2f}, all layers {scores[1]:.2f} nats")
     assert scores[1] > floor + 3
@@ -74,7 +74,7 @@ def test_fine_tuned_error(digits):
     """A quarter of the labels is unknown."""
     x, y = digits[ORDER], load_digits().target[ORDER]
     given = np.where(np.arange(1400) % 4 == 3, -1, y[:1400])
-    tuned = {"epochs": 10, "fine_tune": 40, "fine_tune_rate": "linear(0.01, 0, over=42000)", "dropout": 0.3}
+    tuned = {"epochs": 10, "fine_tune": 25, "fine_tune_rate": "linear(0.01, 0, over=26000)", "dropout": 0.3}
     model = DBM(**SMALL | tuned).fit(x[:1400], given)
     twin = DBM(**SMALL | {"epochs": 10}).fit(x[:1400])
     accuracy = (model.predict(x[1400:]) == y[1400:]).mean()
