@@ -8,13 +8,22 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0.dev0"
 
 if TYPE_CHECKING:
+    from genlearn.models.bm import BoltzmannMachine as BoltzmannMachine
+    from genlearn.models.conditional_rbm import ConditionalRBM as ConditionalRBM
+    from genlearn.models.dbm import DBM as DBM
+    from genlearn.models.dbn import DBN as DBN
+    from genlearn.models.deep_autoencoder import DeepAutoencoder as DeepAutoencoder
+    from genlearn.models.energy import EnergyModel as EnergyModel
     from genlearn.models.gan import GAN as GAN
     from genlearn.models.rbm import RBM as RBM
+    from genlearn.models.stacked_rbm import StackedRBMClassifier as StackedRBMClassifier
     from genlearn.models.vae import VAE as VAE
 
 
 def __getattr__(name: str) -> Any:
     # Models are imported when they are asked for: `import genlearn` stays fast.
+    if name == "EnergyModel":  # of a network that the user gives: it has no name in the registry
+        return import_module("genlearn.models.energy").EnergyModel
     if name[0].isupper():
         for entry in import_module("genlearn.registry").models():
             if entry.class_name == name:

@@ -1,0 +1,297 @@
+"""Any unnormalised density: a user's module as the energy."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from sklearn.utils.metaestimators import available_if
+from torch import Tensor, nn
+
+from genlearn._types import Batch, Logs, Nets, ScoreKind, Visible
+from genlearn.estimator import GenerativeEstimator, Shape
+from genlearn.losses import matching
+from genlearn.losses.elbo import log_bernoulli, log_normal
+from genlearn.losses.noise_contrastive import nce
+from genlearn.maths.rng import Rng, bernoulli, make_rng, normal, uniform
+from genlearn.parameters import Range, table
+from genlearn.storage import read_about
+from genlearn.train import Player, Stage, Stream
+
+FULL_COVARIANCE = 1000
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class EnergyModel(GenerativeEstimator):
+    """p(x) = exp(-E(x)) / Z for any energy that is an nn.Module: x [B, ...] -> E [B], every row by itself.
+
+    `fit` trains a copy of the module, from the weights that it has; parameters that are frozen stay so.
+
+    nce             learns log Z beside E, against noise of a known law: Gaussian with the data's mean and covariance
+                    (variances alone above 1,000 values), or independent bits with the data's means
+    score-matching  exact; d double backward passes, for few dimensions. E must be smooth: no relu
+    sliced          an unbiased estimate of it, for many dimensions
+    denoising       the density of the data blurred by N(0, sigma^2)
+    ratio-matching  for binary data
+
+    Only `nce` knows Z: it alone has `score_samples`, -E(x) - log Z, an estimate. Real data are taken as they are;
+    binary ones are drawn from grey pixels in [0, 1] afresh for each batch. `sample` runs chains from the noise law:
+    Metropolis-adjusted Langevin steps, or Gibbs sweeps over the bits (d energies a sweep: for few bits).
+
+    Gutmann and Hyvarinen 2012; Hyvarinen 2005, 2007; Song et al. 2019; Vincent 2011; Roberts and Tweedie 1996 (MALA).
+    """
+
+    energy: Annotated[nn.Module, "the energy: [B, ...] -> [B]"]
+    algorithm: Annotated[
+        Literal["nce", "score-matching", "sliced", "denoising", "ratio-matching"], "what is minimised"
+    ] = "nce"
+    visible: Annotated[Visible, "law of the noise: gaussian for real data, or binary"] = "gaussian"
+    nu: Annotated[int, Range(1), "noise points for each datum (nce)"] = 10
+    sigma: Annotated[float, Range(0, open=True), "standard deviation of the blur, in units of x (denoising)"] = 0.1
+    n_flips: Annotated[int | None, Range(1), "random bits flipped in each row (ratio-matching; none: all)"] = None
+    n_steps: Annotated[int, Range(1), "Langevin steps, or sweeps over the bits, of `sample`"] = 200
+    step_size: Annotated[float, Range(0, open=True), "Langevin step: variances of the data, times d^(-1/3)"] = 1.0
+
+    family: ClassVar[str] = "energy"
+    paper: ClassVar[str] = "Gutmann and Hyvarinen 2012; Hyvarinen 2005"
+
+    @property
+    def _pixels(self) -> bool:  # type: ignore[override]
+        return self.visible == "binary"
+
+    def check_parameters(self) -> None:
+        """Raise a one-line ValueError if the energy is no module, a hyper-parameter is out of range, or two clash."""
+        if not isinstance(self.energy, nn.Module):
+            raise ValueError(f"energy is a {type(self.energy).__name__}, expected a torch.nn.Module [B, ...] -> [B]")
+        if not any(p.requires_grad for p in self.energy.parameters()):
+            raise ValueError("energy has no parameter to be learned, expected one that requires a gradient")
+        # The table knows words and numbers: the module is left out, the common ones are checked by the base.
+        common = {name: getattr(self, name) for name in table(GenerativeEstimator)}
+        GenerativeEstimator(**common).check_parameters()
+        for name, parameter in table(type(self)).items():
+            if name not in common and name != "energy":
+                parameter.check(getattr(self, name))
+        fitting = {"nce": self.visible, "ratio-matching": "binary"}.get(self.algorithm, "gaussian")
+        if self.visible != fitting:
+            raise ValueError(
+                f"visible is {self.visible!r} with algorithm {self.algorithm!r}, expected {fitting!r}; nce takes both"
+            )
+
+    def _build(self, shape: Shape, rng: torch.Generator) -> Nets:
+        noise = BernoulliNoise(shape) if self.visible == "binary" else GaussianNoise(shape)
+        nets = nn.ModuleDict({"energy": copy.deepcopy(self.energy), "noise": noise})
+        if self.algorithm == "nce":
+            nets["log_z"] = nn.ParameterList([nn.Parameter(torch.zeros(()))])
+        return nets
+
+    def _stages(self, shape: Shape) -> Sequence[Stage]:
+        owns = [f"energy.{name}" for name, p in self.energy.named_parameters() if p.requires_grad]
+        owns += ["log_z"] if self.algorithm == "nce" else []
+        player = Player("energy", tuple(owns), self._loss, self._optimizer())
+        return [Stage("learn", [player], self._budget(), start=self._start)]
+
+    @staticmethod
+    def _start(nets: Nets, stream: Stream, rng: Rng) -> None:
+        shape = tuple((x := stream.serve(stream.x[:2])).shape)
+        try:
+            got = tuple(nets["energy"](x).shape)
+        except RuntimeError as error:
+            raise ValueError(f"energy fails on x of shape {shape}: {' '.join(str(error).split())}") from error
+        if got != shape[:1]:
+            fix = "the usual fix is nn.Flatten(0) as its last layer"
+            raise ValueError(f"energy maps x of shape {shape} to {got}, expected {shape[:1]}; {fix}")
+        noise: BernoulliNoise | GaussianNoise = nets["noise"]  # type: ignore[assignment]
+        noise.fit(stream)
+        if "log_z" in nets:
+            # Z by importance sampling from the noise; the same points in every process.
+            y = noise.draw(1000, make_rng(0, stream.device))
+            log_w = -nets["energy"](y) - noise.log_prob(y)
+            nets["log_z"][0].copy_(torch.logsumexp(log_w, 0) - math.log(len(y)))  # type: ignore[index]
+
+    def _loss(self, nets: Nets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
+        energy, x = nets["energy"], bernoulli(batch.x, rng) if self.visible == "binary" else batch.x
+        if self.algorithm == "nce":
+            noise: BernoulliNoise | GaussianNoise = nets["noise"]  # type: ignore[assignment]
+            y = noise.draw(self.nu * len(x), rng)
+            p, n = self._scorer(nets), noise.log_prob
+            return nce(p(x), n(x), p(y), n(y), self.nu), {}
+        if self.algorithm == "score-matching":
+            rows = matching.score_matching(energy, x)
+        elif self.algorithm == "sliced":
+            rows = matching.sliced_score_matching(energy, x, rng)
+        elif self.algorithm == "denoising":
+            rows = matching.denoising_score_matching(energy, x, self.sigma, rng)
+        else:
+            rows = matching.ratio_matching(energy, x, rng, self.n_flips)
+        # A bias that is added to the energy is not in its score: the gradient is then zero, not missing.
+        return rows.mean() + 0 * torch.stack([p.sum() for p in energy.parameters()]).sum(), {}
+
+    @available_if(lambda self: self.algorithm == "nce")  # type: ignore[untyped-decorator]
+    def _scorer(self, nets: Nets) -> Callable[[Tensor], Tensor]:
+        return lambda x: -nets["energy"](x) - nets["log_z"][0]  # type: ignore[index]
+
+    @available_if(lambda self: self.algorithm == "nce")  # type: ignore[untyped-decorator]
+    def _score_kind(self, nets: Nets) -> ScoreKind:
+        return "estimate"
+
+    def _sample(self, nets: Nets, n: int, rng: torch.Generator) -> Tensor:
+        energy = nets["energy"]
+        if self.visible == "binary":
+            coins: BernoulliNoise = nets["noise"]  # type: ignore[assignment]
+            return next(islice(bit_chain(energy, coins.draw(n, rng), rng), self.n_steps - 1, None))
+        # In the coordinates u where the data have unit covariance, one step size fits all directions.
+        noise: GaussianNoise = nets["noise"]  # type: ignore[assignment]
+        u = normal((n, len(noise.mean)), rng, noise.mean.dtype)
+        chain = langevin_chain(lambda u: energy(noise.colour(u)), u, self.step_size * len(noise.mean) ** (-1 / 3), rng)
+        return noise.colour(next(islice(chain, self.n_steps - 1, None)))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `weights.safetensors` and `model.json` into `folder`: of the module, weights and the class's name."""
+        named = copy.copy(self)
+        named.energy = type(self.energy).__name__  # type: ignore[assignment]
+        return super(EnergyModel, named).save(folder)
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str | None = None, *, energy: nn.Module | None = None) -> EnergyModel:
+        """The model that `save` wrote, with `energy` a module like the one that was trained: files hold no code.
+
+        Raises a one-line ValueError if `energy` is missing or has other weights; see also `GenerativeEstimator.load`.
+        """
+        if not isinstance(energy, nn.Module):
+            name = read_about(Path(folder))["parameters"].get("energy", "torch.nn.Module")
+            raise ValueError(f"{folder} holds weights, not code; the usual fix is load(folder, energy={name}(...))")
+
+        class Given(cls):  # type: ignore[misc,valid-type]
+            def __init__(self, **parameters: Any) -> None:
+                super().__init__(**parameters | {"energy": energy})
+
+        Given.__name__ = cls.__name__
+        try:
+            model: EnergyModel = super(EnergyModel, Given).load(folder, device)  # type: ignore[misc]
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"energy does not fit the weights in {folder}: {reason}") from None
+        model.__class__ = cls
+        return model
+
+
+class BernoulliNoise(nn.Module):
+    """Independent bits with the means of the data, kept off 0 and 1 by a hundredth."""
+
+    mean: Tensor
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.register_buffer("mean", torch.full((math.prod(shape),), 0.5))
+
+    @torch.no_grad()
+    def fit(self, stream: Stream) -> None:
+        """Take the moments of the whole set."""
+        self.mean.copy_(stream.mean().flatten().clamp(0.01, 0.99))
+
+    def draw(self, n: int, rng: torch.Generator) -> Tensor:
+        """n draws [n, *shape]."""
+        return bernoulli(self.mean.expand(n, -1), rng).view(n, *self.shape)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log n(x) in nats: [n, *shape] -> [n]."""
+        x = x.flatten(1)
+        return log_bernoulli(x, self.mean.logit().expand_as(x))
+
+
+class GaussianNoise(nn.Module):
+    """N(mean, C) with C = L L' the covariance of the data, its diagonal raised by a thousandth so that it is regular.
+
+    `scale` is L [d, d], or beyond 1,000 values the standard deviations [d].
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape, d = shape, math.prod(shape)
+        self.register_buffer("mean", torch.zeros(d))
+        self.register_buffer("scale", torch.eye(d) if d <= FULL_COVARIANCE else torch.ones(d))
+
+    @torch.no_grad()
+    def fit(self, stream: Stream) -> None:
+        """Take the moments of the whole set."""
+        self.mean.copy_(stream.mean().flatten())
+        variance = stream.variance().flatten().cpu().double()
+        # Values that hardly vary get a hundredth of the largest deviation.
+        variance.clamp_min_(1e-4 * float(variance.max())).clamp_min_(1e-12)
+        if self.scale.ndim == 1:
+            self.scale.copy_((1.001 * variance).sqrt())
+            return
+        centred = (stream.serve(rows).flatten(1) - self.mean for rows in stream.x.split(1000))
+        covariance = torch.stack([c.T @ c for c in centred]).sum(0).cpu().double() / stream.n
+        covariance.diagonal().copy_(1.001 * variance)
+        self.scale.copy_(torch.linalg.cholesky(covariance))
+
+    def colour(self, u: Tensor) -> Tensor:
+        """mean + L u [n, *shape], for u [n, d]."""
+        with torch.autocast(u.device.type, enabled=False):
+            spread = u * self.scale if self.scale.ndim == 1 else u @ self.scale.T
+            return (self.mean + spread).view(-1, *self.shape)
+
+    def draw(self, n: int, rng: torch.Generator) -> Tensor:
+        """n draws [n, *shape]."""
+        return self.colour(normal((n, len(self.mean)), rng, self.mean.dtype))
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log n(x) in nats: [n, *shape] -> [n]."""
+        x = x.flatten(1) - self.mean
+        if self.scale.ndim == 1:
+            u, log_det = x / self.scale, self.scale.log().sum()
+        else:
+            u = torch.linalg.solve_triangular(self.scale, x.T, upper=False).T
+            log_det = self.scale.diagonal().log().sum()
+        zero = torch.zeros_like(u)
+        return log_normal(u, zero, zero) - log_det
+
+
+def langevin_chain(energy: matching.Energy, x: Tensor, step: float, rng: torch.Generator) -> Iterator[Tensor]:
+    """States of the Metropolis-adjusted Langevin algorithm from x [B, ...], endlessly; exp(-E) is invariant.
+
+    Proposes y = x - step/2 grad E(x) + sqrt(step) eps (Roberts and Tweedie 1996); it is not the unadjusted chain, which
+    keeps another law.
+    """
+
+    def at(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            e = energy(x)
+            (g,) = torch.autograd.grad(e.sum(), x)
+        x = x.detach()
+        return x, e.detach(), x - step / 2 * g
+
+    def square(x: Tensor) -> Tensor:
+        return x.flatten(1).square().sum(1) / (2 * step)
+
+    x, e, drift = at(x)
+    while True:
+        y, e_y, drift_y = at(drift + step**0.5 * normal(x.shape, rng, x.dtype))
+        log_ratio = e - e_y + square(y - drift) - square(x - drift_y)
+        accepted = uniform(e.shape, rng, e.dtype).log() < log_ratio  # never where the energy is NaN
+        rows = accepted.view(-1, *[1] * (x.ndim - 1))
+        x, drift, e = torch.where(rows, y, x), torch.where(rows, drift_y, drift), torch.where(accepted, e_y, e)
+        yield x
+
+
+def bit_chain(energy: matching.Energy, v: Tensor, rng: torch.Generator) -> Iterator[Tensor]:
+    """States of Gibbs sampling, bit after bit, from v [B, ...] in {0, 1}, a sweep apart; exp(-E) is invariant."""
+    while True:
+        for i in range(math.prod(v.shape[1:])):
+            index = torch.full((len(v), 1), i, device=v.device)
+            flips = bernoulli(matching.flip_differences(energy, v, index).neg().sigmoid(), rng)
+            flat = v.flatten(1)
+            v = flat.scatter(1, index, (flat.gather(1, index) - flips).abs()).view_as(v)
+        yield v
