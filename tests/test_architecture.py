@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "genlearn"
 
 GROUND = {"_types", "maths"}
 BASE = GROUND | {"train", "data", "draw"}
-TRAINED = BASE | {"nets", "losses", "samplers", "parameters", "storage", "estimator"}
+TRAINED = BASE | {"nets", "losses", "samplers", "parameters", "storage", "border", "capabilities", "estimator"}
 ALLOWED = {
     "_types": set(),
     "maths": {"_types"},
@@ -25,7 +25,9 @@ ALLOWED = {
     "metrics": GROUND,
     "parameters": BASE,
     "storage": BASE,
-    "estimator": BASE | {"parameters", "storage"},
+    "border": BASE,
+    "capabilities": BASE | {"border"},
+    "estimator": BASE | {"parameters", "storage", "border", "capabilities"},
     "models": TRAINED,
     "registry": TRAINED | {"models"},
     "monitors": TRAINED | {"metrics"},

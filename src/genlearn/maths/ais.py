@@ -74,7 +74,7 @@ def ais(
     """
     path = AnnealedPath(W, a, b, a_base, b_base, n_classes, visible, sigma)
     v = path.draw(path.a_base.repeat(n_chains, 1), rng)
-    return _estimate(path.log_z0 + path.anneal(v, _checked(betas), rng))
+    return estimate(path.log_z0 + path.anneal(v, checked(betas), rng))
 
 
 @torch.no_grad()
@@ -100,7 +100,7 @@ def reverse_ais(
     """
     path = AnnealedPath(W, a, b, a_base, b_base, n_classes, visible, sigma)
     v = v / path.sigma if visible == "gaussian" else v
-    return _estimate(path.log_z0 - path.anneal(v, _checked(betas)[::-1], rng), reverse=True)
+    return estimate(path.log_z0 - path.anneal(v, checked(betas)[::-1], rng), reverse=True)
 
 
 class AnnealedPath:
@@ -166,7 +166,8 @@ class AnnealedPath:
         return log_w + (steps[-1] - steps[0]) * self.constant
 
 
-def _checked(betas: Tensor) -> list[float]:
+def checked(betas: Tensor) -> list[float]:
+    """The temperatures as numbers; a one-line ValueError unless they increase from 0 to 1."""
     steps: list[float] = betas.tolist()
     if len(steps) < 2 or steps[0] != 0 or steps[-1] != 1 or any(low >= high for low, high in pairwise(steps)):
         raise ValueError("betas must increase from 0 to 1; the usual fix is betas=schedule(1000)")
@@ -184,7 +185,7 @@ def _coins(logits: Tensor, rng: torch.Generator) -> Tensor:
     return torch.lt(bits.to(logits.dtype), logits.mul_(0.5).tanh_().mul_(2.0**31), out=logits)
 
 
-def _estimate(log_w: Tensor, reverse: bool = False) -> AIS:
+def estimate(log_w: Tensor, reverse: bool = False) -> AIS:
     """log mean w; in reverse, -log mean 1 / w."""
     sign = -1 if reverse else 1
     top = (sign * log_w).max()

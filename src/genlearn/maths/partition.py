@@ -31,18 +31,18 @@ class Bracket:
         """In plain words, whether log Z can be trusted."""
         f, r, n = self.forward, self.reverse, len(self.forward.log_w)
         ends = f"forward {f.log_z:.2f}, reverse {r.log_z:.2f}"
-        noise = (f.upper - f.log_z) + (r.upper - r.log_z)
+        noise = (f.log_z - f.lower) + (r.upper - r.log_z)
         if self.gap < -max(1.0, noise):
             return (
                 f"Do not trust log Z: {ends}, the wrong way round. The chains that the reverse runs start from do not "
                 "mix; the usual fix is more Gibbs steps."
             )
-        if f.ess < 0.1 * n or self.gap > 1:
+        if f.ess < 0.1 * n or abs(self.gap) > 1:
             return (
                 f"log Z is uncertain by about {max(abs(self.gap), 1):.1f} nats: {ends}, {f.ess:.0f} of {n} chains "
                 "count. Likelihoods may be too high by that much; the usual fix is more temperatures."
             )
-        trust = max(abs(self.gap), 0.01)
+        trust = max(abs(self.gap), f.upper - f.log_z, 0.01)
         return f"log Z can be trusted to about {trust:.2f} nats: {ends}, {f.ess:.0f} of {n} chains count."
 
 

@@ -37,11 +37,12 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Genera
     units take `k` Gibbs sweeps an update. Units are visited one by one: a sweep costs (D + H)^2 multiplications a row,
     so this is a model of small images. Training stays in full precision, with `bf16` too.
 
-    `transform` gives p(h | v), exact up to 12 hidden units and mean field beyond; `inverse_transform` the mean-field
-    E[v | h]. `score_samples` is exact where D + H is at most 20, else the pseudo-likelihood (see `pseudo_likelihood`).
-    `log_likelihoods` adds, for larger machines, -F(v) (up to 12 hidden units) or its mean-field bound, less an AIS
-    estimate of log Z. A sample is the mean of each pixel given all other units, `n_gibbs` sweeps after a persistent
-    state; `complete` holds the known pixels and averages such means over the second half of `n_gibbs` sweeps.
+    `transform` gives p(h | v), exact up to 12 hidden units and mean field beyond. `score_samples` is exact where D + H
+    is at most 20, else the pseudo-likelihood (see `pseudo_likelihood`). `log_likelihoods` gives, for larger machines,
+    -F(v) (up to 12 hidden units) or its mean-field bound, less an AIS estimate of log Z. A sample is the mean of each
+    pixel given all other units, `n_gibbs` sweeps after a persistent state; `complete` holds the known pixels, and
+    averages such means over the second half of `n_gibbs` sweeps. Where the weights between pixels are strong the hidden
+    units alone do not tell the image: there is no `inverse_transform`.
 
     Ackley, Hinton and Sejnowski 1985 (the learning rule); Salakhutdinov and Hinton 2009, section 2 (mean field and
     persistent chains).
@@ -78,9 +79,8 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Genera
     def _start(nets: Nets, stream: Stream, rng: Rng) -> None:
         net: GeneralBoltzmann = nets["bm"]  # type: ignore[assignment]
         net.fit_biases(stream.mean())
-        # The chains start at states of the model without weights.
-        on = torch.cat([net.a, net.b]).sigmoid()
-        net.chain.uniform_(generator=rng).copy_(net.chain < on)
+        # Fair coins: without weights one sweep forgets them.
+        net.chain.uniform_(generator=rng).lt_(0.5)
 
     def _loss(self, nets: Nets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
         """E(v, h) of the clamped states minus E of the free ones: an energy difference, whose value is no score."""
@@ -119,9 +119,6 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Genera
         net: GeneralBoltzmann = nets["bm"]  # type: ignore[assignment]
         v = x.flatten(1)
         return net.p_hidden(v) if self.n_hidden <= EXACT_HIDDEN else net.mean_hidden(v, self.n_clamped)
-
-    def _decode(self, nets: Nets, z: Tensor) -> Tensor:
-        return nets["bm"].mean_visible(z, self.n_clamped)  # type: ignore[operator,no-any-return]
 
     @staticmethod
     def _enumerable(net: GeneralBoltzmann) -> bool:

@@ -51,6 +51,11 @@ class ConditionalRBM(RBM):
                 f"visible is {self.visible!r} and algorithm {self.algorithm!r}, expected binary units and cd, "
                 "pcd or nce beside label units; the usual fix is the model rbm"
             )
+        if self.objective == "discriminative" and self.algorithm == "nce":
+            raise ValueError(
+                "algorithm is 'nce' with objective 'discriminative', which has no log Z to learn; "
+                "the usual fix is objective='hybrid'"
+            )
 
     def _states(self, net: RestrictedBoltzmann, batch: Batch, rng: Rng) -> Tensor:
         v = super()._states(net, batch, rng)

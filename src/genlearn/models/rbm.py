@@ -116,7 +116,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
         # The chains start at hidden states of the model without weights: fair coins.
         net.chain.uniform_(generator=rng).lt_(0.5)
         if "log_z" in nets:
-            nets["log_z"][0].copy_(softplus(net.a).sum() + len(net.b) * math.log(2))  # type: ignore[index]
+            nets["log_z"][0].copy_(net.log_z_base() + len(net.b) * math.log(2))  # type: ignore[index]
 
     def _states(self, net: RestrictedBoltzmann, batch: Batch, rng: Rng) -> Tensor:
         """The states of the visible units that the batch shows."""
@@ -143,8 +143,8 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
             centre = push = None
             if self.centred or self.sparsity:
                 active = remember(net, p)
-                # a_base gives back the mean of the data; u is centred already.
-                mu = torch.zeros_like(net.a) if self.visible == "gaussian" else net.a_base.sigmoid()
+                # The base has the mean of the data; u is centred already.
+                mu = torch.zeros_like(net.a) if self.visible == "gaussian" else net.base_mean()
                 centre = (mu, active) if self.centred else None
                 # Cross-entropy with the target, as it reaches the units' inputs (Hinton 2012, section 11).
                 push = (net.scaled(v).mean(0), self.sparsity * (active - self.target)) if self.sparsity else None

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from genlearn.maths.ais import AIS, MAX_UNITS, _checked, _estimate
+from genlearn.maths.ais import AIS, MAX_UNITS, checked, estimate
 from genlearn.maths.partition import N_CHAINS, Bracket, LogZ
 from genlearn.maths.rng import bernoulli, make_rng, uniform
 
@@ -130,12 +130,11 @@ class GeneralBoltzmann(nn.Module):
 
         One unit after the other: each step can only raise the bound, which simultaneous steps do not promise.
         """
-        return _mean_field(self.t, self.hidden_input(v), n)
-
-    @torch.no_grad()
-    def mean_visible(self, h: Tensor, n: int) -> Tensor:
-        """The mean-field E[v | h] [B, D] after n sweeps over the visible units; h may be probabilities."""
-        return _mean_field(self.r, torch.addmm(self.a, h, self.w.T), n)
+        t, x = self.t, self.hidden_input(v).T
+        mu = x.sigmoid().contiguous()
+        for _ in range(n):
+            _sweep(t, x, mu)
+        return mu.T.contiguous()
 
     def bound(self, v: Tensor, mu: Tensor) -> Tensor:
         """-E(v, mu) + entropy of mu <= -F(v), for independent hidden units of means mu [B, H]: [B]."""
@@ -173,13 +172,13 @@ class GeneralBoltzmann(nn.Module):
         are part of the state, and a temperature is one sweep of Gibbs sampling over all units.
         """
         s = bernoulli(self._base.sigmoid().repeat(n_chains, 1), rng)
-        return _estimate(softplus(self._base.double()).sum() + self._anneal(s, _checked(betas), rng))
+        return estimate(softplus(self._base.double()).sum() + self._anneal(s, checked(betas), rng))
 
     @torch.no_grad()
     def reverse_ais(self, s: Tensor, *, betas: Tensor, rng: torch.Generator) -> AIS:
         """Estimate log Z from states of the model s [n, D + H], unbiased in 1 / Z: the path of `ais` from 1 to 0."""
-        log_w = softplus(self._base.double()).sum() - self._anneal(s, _checked(betas)[::-1], rng)
-        return _estimate(log_w, reverse=True)
+        log_w = softplus(self._base.double()).sum() - self._anneal(s, checked(betas)[::-1], rng)
+        return estimate(log_w, reverse=True)
 
     @property
     def _base(self) -> Tensor:
@@ -226,14 +225,6 @@ def _gibbs(J: Tensor, c: Tensor, s: Tensor, rng: torch.Generator, n: int) -> Ten
         # A unit is on where u < sigmoid(input), that is where logit(u) < input.
         noise = uniform(shape, rng, s.dtype).logit_().T.contiguous()
         _sweep(J, c.expand(shape).T, rows, noise)
-    return rows.T.contiguous()
-
-
-def _mean_field(J: Tensor, c: Tensor, n: int) -> Tensor:
-    """n sweeps of mean field from sigmoid(c) [B, N], with weights J [N, N]."""
-    rows = c.T.sigmoid().contiguous()
-    for _ in range(n):
-        _sweep(J, c.T, rows)
     return rows.T.contiguous()
 
 
