@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
+from importlib.util import find_spec
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+from _paired import paired  # isort: skip (sets the threads before torch is loaded)
 
 import torch
-from _paired import paired
 
 from genlearn.data import load
 from genlearn.models.rbm import RBM
@@ -33,5 +32,16 @@ def products() -> None:
         torch.mm(v.T, h, out=oW)
 
 
+def learnergy(k: int = 1) -> None:
+    """Their RBM: CD-k with SGD, and the two numbers that it always works out."""
+    from learnergy.models.bernoulli import RBM as Theirs
+
+    data = torch.utils.data.TensorDataset(x.float().div(255), torch.zeros(N))
+    Theirs(n_visible=784, n_hidden=H, steps=k, learning_rate=0.05).fit(data, batch_size=BATCH, epochs=1)
+
+
 if __name__ == "__main__":
     paired(f"RBM 784-{H}, CD-{K}, {N:,} images", {"products": products, "genlearn": genlearn}, "products", rounds=5)
+    if find_spec("learnergy"):
+        contenders = {"genlearn": lambda: genlearn(1), "learnergy": learnergy}
+        paired(f"RBM 784-{H}, CD-1, {N:,} images, grey pixels drawn", contenders, "genlearn", rounds=5)
