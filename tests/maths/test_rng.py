@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from genlearn.maths.rng import bernoulli, coins, make_rng, normal, uniform
+from genlearn.maths.rng import bernoulli, coins, make_rng, normal, one_of, uniform
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -20,6 +20,29 @@ def test_bernoulli_has_its_mean_and_exact_ends(dtype):
     assert abs(lag) < 0.015
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_one_of_has_its_law_and_never_the_impossible(dtype):
+    p = torch.tensor([[0.0, 0.1, 0.0, 0.6, 0.3, 0.0], [0, 0, 1, 0, 0, 0]], dtype=dtype)
+    n = 100_000
+    x = one_of(p.repeat_interleave(n, 0), make_rng(0))
+    assert x.dtype == dtype
+    assert (x.sum(1) == 1).all()
+    assert set(x.unique().tolist()) == {0.0, 1.0}
+    mean, q = x.double().view(2, n, 6).mean(1), p.double()
+    assert ((mean - q).abs() <= 5 * (q * (1 - q) / n).sqrt()).all()
+    lag = torch.corrcoef(torch.stack([x[: n - 1, 3], x[1:n, 3]]).double())[0, 1]
+    assert abs(lag) < 5 / n**0.5
+
+
+def test_one_of_allows_for_rounding_in_its_sums():
+    """Rows that add up to a little more or less than 1 still give one class, and a last one of probability 0 never."""
+    p = torch.softmax(torch.randn(50_000, 30, generator=make_rng(0)), 1)
+    p = torch.cat([p * torch.linspace(0.999, 1.001, len(p))[:, None], torch.zeros(len(p), 1)], 1)
+    x = one_of(p, make_rng(1))
+    assert (x.sum(1) == 1).all()
+    assert not x[:, -1].any()
+
+
 def test_coins():
     x = coins((1000, 300), 0.8, make_rng(1))
     assert x.float().mean().item() == pytest.approx(0.8, abs=0.004)
@@ -32,7 +55,14 @@ def test_moments():
 
 
 @pytest.mark.parametrize(
-    "draw", [uniform, normal, lambda s, r: coins(s, 0.5, r), lambda s, r: bernoulli(torch.full(s, 0.5), r)]
+    "draw",
+    [
+        uniform,
+        normal,
+        lambda s, r: coins(s, 0.5, r),
+        lambda s, r: bernoulli(torch.full(s, 0.5), r),
+        lambda s, r: one_of(torch.full(s, 0.2), r),
+    ],
 )
 def test_processes_share_the_noise_of_the_whole_batch(draw):
     whole, after = make_rng(3), []

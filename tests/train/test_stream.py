@@ -56,6 +56,78 @@ def test_processes_share_a_batch():
         stream(batch_size=5, world=2)
 
 
+def partly_labelled(**options) -> Stream:
+    """Image i shows i; every third has a label, which is i as well."""
+    x = torch.arange(N, dtype=torch.float64)[:, None]
+    y = torch.where(torch.arange(N) % 3 == 0, torch.arange(N), -1)
+    return Stream(x, y, options.pop("batch_size", B), seed=7, dtype=torch.float64, **options)
+
+
+def test_only_labelled_rows_are_served_and_then_all_again():
+    s, known = partly_labelled(), list(range(0, N, 3))
+    next(s)
+    s.select(True)
+    assert s.n == len(known)
+    batches = [next(s) for _ in range(len(known))]
+    assert all(torch.equal(b.x[:, 0].long(), b.y) for b in batches)
+    seen = torch.cat([b.y for b in batches]).tolist()
+    assert [sorted(seen[i * len(known) : (i + 1) * len(known)]) for i in range(B)] == [known] * B
+    s.select(False)
+    assert s.n == N
+    images = torch.cat([next(s).x for _ in range(N)])[:, 0].long().tolist()
+    assert [sorted(images[i * N : (i + 1) * N]) for i in range(B)] == [list(range(N))] * B
+
+
+def test_selecting_what_is_selected_changes_nothing():
+    s, other = partly_labelled(), partly_labelled()
+    next(s), next(other)
+    s.select(False)
+    assert torch.equal(next(s).x, next(other).x)
+    s.select(True), other.select(True)
+    next(s), next(other)
+    s.select(True)
+    assert torch.equal(next(s).x, next(other).x)
+
+
+def test_fewer_labels_than_a_batch_holds():
+    """Each known row two or three times in 20."""
+    s = partly_labelled(batch_size=20)
+    s.select(True)
+    assert set(next(s).y.bincount()[::3].tolist()) == {2, 3}
+
+
+def test_a_selection_resumes_at_its_position():
+    s = partly_labelled()
+    s.select(True)
+    rows(s, 3)
+    state = {k: v.clone() for k, v in s.state().items()}
+    other = partly_labelled()
+    other.select(True)
+    other.load_state(state)
+    assert rows(other, 12) == rows(s, 12)
+
+
+def test_processes_share_a_batch_of_labelled_rows():
+    whole = partly_labelled(batch_size=6)
+    parts = [partly_labelled(batch_size=6, rank=r, world=2) for r in range(2)]
+    for s in (whole, *parts):
+        s.select(True)
+    assert [y for _ in range(10) for part in parts for y in rows(part, 1)] == rows(whole, 10)
+
+
+@pytest.mark.parametrize("y", [None, torch.full((N,), -1)])
+def test_there_must_be_a_label(y):
+    s = Stream(torch.zeros(N, 1), y, B, 0)
+    with pytest.raises(ValueError, match="no image has a known label, expected some"):
+        s.select(True)
+
+
+def test_the_mean_is_that_of_all_images_whatever_is_selected():
+    s = partly_labelled()
+    s.select(True)
+    assert s.mean().item() == pytest.approx((N - 1) / 2)
+
+
 def test_moments():
     x = torch.randn(2500, 3, generator=make_rng(0), dtype=torch.float64)
     s = Stream(x, None, 10, 0, dtype=torch.float64)

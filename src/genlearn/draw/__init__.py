@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .charts import curves, scatter
-from .images import as_pixels, filters, grid, pairs
+from .charts import bars, curves, curves_png, scatter
+from .images import as_pixels, filters, grid, pairs, titled
 
-__all__ = ["as_pixels", "curves", "filters", "grid", "pairs", "scatter"]
+__all__ = ["as_pixels", "bars", "curves", "curves_png", "filters", "grid", "pairs", "scatter", "titled"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -63,9 +63,27 @@ def scatter(points: Any, reference: Any, size: float = 4) -> bytes:
         figure.legend(loc="outside upper center", ncols=2, handletextpad=0.2)
         if outside:
             axes.set_xlabel(f"{outside:,} generated points lie outside")
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=150)
+        return _png(figure)
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150)
     return buffer.getvalue()
+
+
+def bars(
+    groups: Mapping[str, Any], names: Sequence[str], ylabel: str, xlabel: str = "", size: tuple[float, float] = (5.5, 3)
+) -> bytes:
+    """Groups of bars by name, heights [n] each, side by side over n names, as a PNG. One group needs no legend."""
+    with _axes(*size) as (figure, axes):
+        x, width = np.arange(len(names)), 0.8 / len(groups)
+        for i, (group, heights) in enumerate(groups.items()):
+            axes.bar(x + (i - (len(groups) - 1) / 2) * width, np.asarray(heights), width, label=group)
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.set_xticks(x, names)
+        _finish(figure, axes, len(groups))
+        return _png(figure)
 
 
 def curves(
@@ -75,17 +93,38 @@ def curves(
 
     Numbers that are not finite leave gaps. One line needs no legend.
     """
+    with _curves(lines, ylabel, xlabel, size) as figure:
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def curves_png(
+    lines: Mapping[str, tuple[Any, Any]], ylabel: str, xlabel: str = "images seen", size: tuple[float, float] = (5.5, 3)
+) -> bytes:
+    """The chart of `curves` as a PNG."""
+    with _curves(lines, ylabel, xlabel, size) as figure:
+        return _png(figure)
+
+
+@contextmanager
+def _curves(
+    lines: Mapping[str, tuple[Any, Any]], ylabel: str, xlabel: str, size: tuple[float, float]
+) -> Iterator[Figure]:
     with _axes(*size) as (figure, axes):
         for name, (x, y) in lines.items():
             axes.plot(np.asarray(x), np.asarray(y), label=name, marker="o" if len(x) < 3 else None, markersize=3)
         axes.set(xlabel=xlabel, ylabel=ylabel)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axes.grid(axis="y", color="#EEEEEE")
-        axes.set_axisbelow(True)
-        axes.tick_params(color=PALE)
-        if len(lines) > 1:
-            figure.legend(loc="outside upper left", ncols=min(4, len(lines)), handlelength=1.5)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
+        _finish(figure, axes, len(lines))
+        yield figure
+
+
+def _finish(figure: Figure, axes: Axes, n: int) -> None:
+    """What charts share: pale lines behind, and a legend where there are n > 1 names."""
+    axes.grid(axis="y", color="#EEEEEE")
+    axes.set_axisbelow(True)
+    axes.tick_params(color=PALE)
+    if n > 1:
+        figure.legend(loc="outside upper left", ncols=min(4, n), handlelength=1.5)

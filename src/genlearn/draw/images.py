@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.font_manager import findfont
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 LEGIBLE = 64
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 BACKGROUND = 255
+INK = "#444444"
 
 BLUE, WHITE, RED = (np.array(colour) for colour in ((33, 102, 172), (255, 255, 255), (178, 24, 43)))
 
@@ -64,6 +66,26 @@ def pairs(*rows: Any, pad: int = 2, scale: int | None = None) -> Image.Image:
     if len({x.shape for x in pixels}) != 1:
         raise ValueError(f"rows of images of shapes {[x.shape for x in pixels]}, expected the same shape")
     return grid(np.concatenate(pixels), len(pixels[0]), pad, scale)
+
+
+def titled(picture: Image.Image, columns: Iterable[Any] = (), rows: Iterable[Any] = (), size: int = 14) -> Image.Image:
+    """A sheet of equal columns and rows with their names above it and to its left, on white.
+
+    The picture stands as it is in the lower right corner. There may be fewer names than images: a name stands at the
+    middle of its share of the sheet. size: of the letters, in pixels.
+    """
+    columns, rows = [str(name) for name in columns], [str(name) for name in rows]
+    font = ImageFont.truetype(findfont("DejaVu Sans"), size)
+    left = math.ceil(max(font.getlength(name) for name in rows)) + size if rows else 0
+    top = 2 * size if columns else 0
+    sheet = Image.new("RGB", (left + picture.width, top + picture.height), "white")
+    sheet.paste(picture, (left, top))
+    draw = ImageDraw.Draw(sheet)
+    for i, name in enumerate(columns):
+        draw.text((left + (i + 0.5) * picture.width / len(columns), size), name, INK, font, anchor="mm")
+    for i, name in enumerate(rows):
+        draw.text((left - size / 2, top + (i + 0.5) * picture.height / len(rows)), name, INK, font, anchor="rm")
+    return sheet
 
 
 def filters(

@@ -16,16 +16,17 @@ from torch.nn.functional import log_softmax, softplus
 
 from genlearn._types import Batch, Likelihood, Logs, Nets, ScoreKind
 from genlearn.estimator import GenerativeEstimator, Shape
-from genlearn.losses.contrastive import contrast, from_hidden, weigh
+from genlearn.losses.contrastive import contrast, from_hidden, remember, weigh
 from genlearn.maths.ais import salakhutdinov, schedule
 from genlearn.maths.rng import Rng, bernoulli, make_rng, one_of, uniform
+from genlearn.models.stack import label_loss
 from genlearn.nets.boltzmann import RestrictedBoltzmann
 from genlearn.nets.deep_belief import DeepBelief
 from genlearn.parameters import Range
 from genlearn.samplers.gibbs import rbm_chain
 from genlearn.train import Budget, OptimizerName, Player, Schedule, Stage, Stream
 
-N_DRAWS = 4
+N_DRAWS = 16
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -38,7 +39,7 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
     steps; sleep, its dream falls to the pixels and the recognition weights learn its causes. One player, one loss.
 
     `predict` compares the free energies of the labels at the top; `sample(y=...)` holds the label for `n_gibbs` steps
-    of the top RBM; `transform` gives the top means. `score_samples` is the variational bound, the mean of 4 draws of q
+    of the top RBM; `transform` gives the top means. `score_samples` is the variational bound, the mean of 16 draws of q
     with fixed noise; log Z of the top RBM is exact where it has at most 20 hidden units, else by AIS.
 
     Hinton, Osindero and Teh 2006 (appendix B); Salakhutdinov and Murray 2008, section 5 (the bound).
@@ -50,6 +51,7 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
     k: Annotated[int, Range(1), "Gibbs steps of contrastive divergence"] = 1
     transpose: Annotated[bool, "start a layer as the one below upside down, where its size allows"] = False
     top_steps: Annotated[int, Range(1), "Gibbs steps at the top in up-down"] = 3
+    discriminative: Annotated[float, Range(0), "weight of -log p(y | x) at the top in up-down (0: none)"] = 1.0
     binarize: Annotated[bool, "draw binary pixels afresh from grey ones for each batch"] = True
     n_gibbs: Annotated[int, Range(1), "Gibbs steps at the top of `sample`"] = 1000
     optimizer: Annotated[OptimizerName, "optimiser of all stages"] = "momentum"
@@ -131,7 +133,9 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
                 x = torch.where((y < 0)[:, None], torch.cat([x, label], 1), rbm.with_label(x, y.clamp_min(0)))
             p = rbm.p_hidden(x)
             model, p_model = from_hidden(rbm, bernoulli(p, rng), k, rng)
-        loss = contrast(rbm, torch.cat([x, model]), torch.cat([p, p_model]), weigh(len(x), len(x), x))
+        centre = rbm.base_mean(), remember(rbm, p)
+        states = torch.cat([x, model]), torch.cat([p, p_model])
+        loss = contrast(rbm, *states, weigh(len(x), len(model), x), centre=centre)
         return loss, model[:, : rbm.n_pixels]
 
     # --- up-down
@@ -147,6 +151,9 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
             dream = net.generate(x, rng)
             dream[0] = self._binary(dream[0], rng) if len(dream) > 1 else dream[0]
         loss = top
+        if self.discriminative and net.top.n_classes:
+            assert batch.y is not None
+            loss = loss + self.discriminative * label_loss(net.top.label_logits(wake[-1]), batch.y, rng)
         for i, up in enumerate(net.up):
             given = torch.addmm(net.layer(i).a, wake[i + 1], net.layer(i).W.T)
             loss = loss + surprise(wake[i], given) + surprise(dream[i + 1], up(dream[i]))

@@ -94,6 +94,11 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
                 f"algorithm is {self.algorithm!r} with Gaussian visible units, expected cd, pcd or score-matching; "
                 "the usual fix is visible='binary'"
             )
+        if (self.centred or self.sparsity) and self.algorithm in ("nce", "score-matching"):
+            raise ValueError(
+                f"centred is {self.centred} and sparsity {self.sparsity} with algorithm {self.algorithm!r}, which has "
+                "neither; the usual fix is algorithm='pcd'"
+            )
 
     @property
     def _n_units(self) -> int:

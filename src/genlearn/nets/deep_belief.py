@@ -69,21 +69,20 @@ class DeepBelief(nn.Module):
         return states
 
     def bound(self, v: Tensor, log_z: float, noise: Sequence[Tensor]) -> Tensor:
-        """E_q[log p(v | x_1) + .. + log p*_top(x_{L-1})] + H(q) - log Z <= log p(v) in nats [B].
+        """E_q[log p(v | x_1) + .. + log p*_top(x_{L-1}) - log q(x | v)] - log Z <= log p(v) in nats [B].
 
-        noise: for each layer 1 .. L-1, uniform numbers [S, B or 1, H_i]; the mean over S draws, the entropy of each
-        layer given the draw below in closed form. Salakhutdinov and Murray 2008, equation 16.
+        noise: for each layer 1 .. L-1, uniform numbers [S, B or 1, H_i]; the mean over S draws. Each gives log p(v)
+        where q is the posterior, as it would not with the entropy of q in closed form: near it, the errors of log p and
+        log q cancel. Salakhutdinov and Murray 2008, equation 16.
         """
         totals = []
-        for draws in zip(*noise, strict=True):
+        for draws in zip(*noise, strict=True) if noise else [()]:
             x, total = v.flatten(1), torch.zeros(len(v), dtype=v.dtype, device=v.device)
             for i, u in enumerate(draws):
                 inputs = self.up[i](x)
-                q = inputs.sigmoid()
-                total = total + (softplus(inputs) - q * inputs).sum(1)
-                h = (u < q).to(x.dtype)
+                h = (u < inputs.sigmoid()).to(x.dtype)
                 logits = torch.addmm(self.layer(i).a, h, self.layer(i).W.T)
-                total = total + (x * logits - softplus(logits)).sum(1)
+                total = total + (softplus(inputs) - h * inputs).sum(1) + (x * logits - softplus(logits)).sum(1)
                 x = h
             totals.append(total + self.top.log_unnormalised(x))
         return torch.stack(totals).mean(0) - log_z
