@@ -19,7 +19,6 @@ from genlearn.estimator import GenerativeEstimator, Shape
 from genlearn.losses.contrastive import contrast, from_hidden, remember, weigh
 from genlearn.maths.ais import salakhutdinov, schedule
 from genlearn.maths.rng import Rng, bernoulli, make_rng, one_of, uniform
-from genlearn.models.stack import label_loss
 from genlearn.nets.boltzmann import RestrictedBoltzmann
 from genlearn.nets.deep_belief import DeepBelief
 from genlearn.parameters import Range
@@ -51,7 +50,7 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
     k: Annotated[int, Range(1), "Gibbs steps of contrastive divergence"] = 1
     transpose: Annotated[bool, "start a layer as the one below upside down, where its size allows"] = False
     top_steps: Annotated[int, Range(1), "Gibbs steps at the top in up-down"] = 3
-    discriminative: Annotated[float, Range(0), "weight of -log p(y | x) at the top in up-down (0: none)"] = 1.0
+    centred: Annotated[bool, "the gradient of centred units: a better bound, slower to learn labels"] = False
     binarize: Annotated[bool, "draw binary pixels afresh from grey ones for each batch"] = True
     n_gibbs: Annotated[int, Range(1), "Gibbs steps at the top of `sample`"] = 1000
     optimizer: Annotated[OptimizerName, "optimiser of all stages"] = "momentum"
@@ -133,7 +132,7 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
                 x = torch.where((y < 0)[:, None], torch.cat([x, label], 1), rbm.with_label(x, y.clamp_min(0)))
             p = rbm.p_hidden(x)
             model, p_model = from_hidden(rbm, bernoulli(p, rng), k, rng)
-        centre = rbm.base_mean(), remember(rbm, p)
+            centre = (rbm.base_mean(), remember(rbm, p)) if self.centred else None
         states = torch.cat([x, model]), torch.cat([p, p_model])
         loss = contrast(rbm, *states, weigh(len(x), len(model), x), centre=centre)
         return loss, model[:, : rbm.n_pixels]
@@ -151,9 +150,6 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
             dream = net.generate(x, rng)
             dream[0] = self._binary(dream[0], rng) if len(dream) > 1 else dream[0]
         loss = top
-        if self.discriminative and net.top.n_classes:
-            assert batch.y is not None
-            loss = loss + self.discriminative * label_loss(net.top.label_logits(wake[-1]), batch.y, rng)
         for i, up in enumerate(net.up):
             given = torch.addmm(net.layer(i).a, wake[i + 1], net.layer(i).W.T)
             loss = loss + surprise(wake[i], given) + surprise(dream[i + 1], up(dream[i]))
