@@ -49,7 +49,7 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
     pretrain_rate: Annotated[float | Schedule, Range(0, open=True), "step size of contrastive divergence"] = 0.05
     k: Annotated[int, Range(1), "Gibbs steps of contrastive divergence"] = 1
     transpose: Annotated[bool, "start a layer as the one below upside down, where its size allows"] = False
-    top_steps: Annotated[int, Range(1), "Gibbs steps at the top in up-down"] = 3
+    top_steps: Annotated[int, Range(1), "Gibbs steps at the top in up-down"] = 10
     centred: Annotated[bool, "the gradient of centred units: a better bound, slower to learn labels"] = False
     binarize: Annotated[bool, "draw binary pixels afresh from grey ones for each batch"] = True
     n_gibbs: Annotated[int, Range(1), "Gibbs steps at the top of `sample`"] = 1000
