@@ -62,7 +62,14 @@ def test_pretraining_helps_where_labels_are_few(mnist):
 
 def test_a_dbn_draws_the_digit_that_is_asked_for(mnist):
     """A held-out CNN recognises it; no class is one image over and over."""
-    model = DBN(pretrain_epochs=5, epochs=10, learning_rate="linear(0.03, 0, over=540000)", random_state=0).fit(mnist)
+    model = DBN(
+        pretrain_epochs=6,
+        epochs=25,
+        top_steps=15,
+        learning_rate="linear(0.03, 0, over=1350000)",
+        ema=20_000.0,
+        random_state=0,
+    ).fit(mnist)
     net = train_judge(mnist.train.x, mnist.train.y)
     accuracy = float((judged(net, mnist.test.x) == mnist.test.y).double().mean())
     y = np.arange(500) % 10
@@ -88,7 +95,10 @@ def test_a_dbm_is_not_worse_than_an_rbm(mnist):
     assert bound.values.mean() > of_rbm - 2
 
 
-DEEP = {"pretrain_epochs": 5, "epochs": 20}
+DEEP = {
+    "pretrain_epochs": 10, "epochs": 8, "learning_rate": "linear(0.01, 0, over=430000)", "weight_decay": 2e-4,
+    "momentum": "linear(0.5, 0.9, over=3e5)",
+}  # fmt: skip
 
 
 def test_forward_and_reverse_ais_meet(mnist):
