@@ -462,3 +462,10 @@ def test_completions_have_the_conditional_law():
     assert (error[~known.numpy()] < 0.01).all()
     free = law(net).sum(1) @ v
     assert np.abs(free.numpy() - mean)[~known.numpy()].max() > 0.1
+
+
+@pytest.mark.parametrize("algorithm", ["nce", "score-matching"])
+@pytest.mark.parametrize("what", [{"centred": True}, {"sparsity": 0.1}])
+def test_what_an_estimator_has_not_is_refused(algorithm, what):
+    with pytest.raises(ValueError, match=f"with algorithm '{algorithm}', which has neither"):
+        RBM(algorithm=algorithm, **what).check_parameters()
