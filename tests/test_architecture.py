@@ -10,12 +10,16 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "genlearn"
 
-GROUND = {"_types", "maths"}
+FLOOR = {"_types", "files", "parallel", "words"}
+GROUND = FLOOR | {"maths"}
 BASE = GROUND | {"train", "data", "draw"}
 TRAINED = BASE | {"nets", "losses", "samplers", "parameters", "storage", "border", "capabilities", "estimator"}
 ALLOWED = {
     "_types": set(),
-    "maths": {"_types"},
+    "files": set(),
+    "parallel": set(),
+    "words": set(),
+    "maths": FLOOR,
     "nets": GROUND,
     "losses": GROUND | {"nets"},
     "samplers": GROUND | {"nets"},

@@ -1,4 +1,4 @@
-"""Names shared by every package; no code."""
+"""Names shared by every package."""
 
 from __future__ import annotations
 
@@ -6,14 +6,23 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from torch import Tensor, nn
 
-Nets: TypeAlias = nn.ModuleDict
-"""The networks of a model by name; everything that must survive a checkpoint is a parameter or a buffer in here."""
+
+class Nets(nn.ModuleDict):
+    """The networks of a model by name; everything that must survive a checkpoint is a parameter or a buffer in here.
+
+    A model annotates its own, class GANNets(Nets): G: MLP; D: MLP, makes them by GANNets(G=..., D=...), and reads them
+    as nets.G. What is None is left out.
+    """
+
+    def __init__(self, **items: nn.Module | None) -> None:
+        super().__init__({name: item for name, item in items.items() if item is not None})
+
 
 Logs: TypeAlias = dict[str, Tensor]
 """Detached scalars by name; they stay tensors until a tick reads them."""
 
-ScoreKind: TypeAlias = Literal["exact", "lower bound", "estimate", "pseudo"]
-"""What a log-likelihood is worth."""
+ScoreKind: TypeAlias = Literal["exact", "lower bound", "estimate", "estimate of a bound", "pseudo"]
+"""What a log-likelihood is worth; a bound less an estimate of log Z is no bound, but the estimate of one."""
 
 Visible: TypeAlias = Literal["binary", "gaussian"]
 """The law of the visible units of an energy-based model."""

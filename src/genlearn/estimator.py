@@ -16,11 +16,12 @@ from torch import Tensor
 from genlearn._types import Nets
 from genlearn.border import pick_device
 from genlearn.capabilities import Capabilities
-from genlearn.maths.collective import agreed, world
 from genlearn.maths.rng import make_rng
-from genlearn.parameters import Range, table, unknown
+from genlearn.parallel import agreed, world
+from genlearn.parameters import Range, table
 from genlearn.storage import read_about, read_states, write_model
 from genlearn.train import Budget, Journal, Optimizer, OptimizerName, Schedule, Stage, Stream, Training
+from genlearn.words import unknown
 
 Self = TypeVar("Self", bound="GenerativeEstimator")
 Shape = tuple[int, ...]

@@ -14,10 +14,10 @@ from genlearn._types import Nets
 from genlearn.data import Data
 from genlearn.draw import grid, scatter
 from genlearn.estimator import GenerativeEstimator
+from genlearn.files import write_atomically
 from genlearn.metrics import parzen
-from genlearn.parameters import unknown
 from genlearn.train import Monitor
-from genlearn.train.checkpoint import write_atomically
+from genlearn.words import unknown
 
 
 def choose(estimator: GenerativeEstimator, data: Data, folder: Path, names: Sequence[str]) -> list[Monitor]:

@@ -9,7 +9,6 @@ and validation, command line, forms and documentation read it from there.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import math
 import types
@@ -17,6 +16,7 @@ from dataclasses import dataclass, is_dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from genlearn.train.schedules import Schedule
+from genlearn.words import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,8 @@ class Parameter:
     def check(self, value: Any) -> None:
         """Raise a one-line ValueError if `value` is not accepted."""
         if not any(self._fits(kind, value) for kind in self.kinds) and value not in self.choices:
-            near = difflib.get_close_matches(str(value), self.choices, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{self.name} is {value!r}, expected {self.expected}{hint}")
+            hint = did_you_mean(value, self.choices)
+            raise ValueError(f"{self.name} is {value!r}, expected {self.expected}{hint and f'; {hint}'}")
 
     def _fits(self, kind: Any, value: Any) -> bool:
         if kind is type(None):
@@ -149,10 +148,3 @@ def table(model: type) -> dict[str, Parameter]:
             next((m for m in marks if isinstance(m, str)), ""),
         )
     return rows
-
-
-def unknown(kind: str, name: str, known: list[str] | tuple[str, ...]) -> str:
-    """One line for a name that does not exist, with the nearest that does."""
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
-    return f"unknown {kind} {name!r}: {hint}"

@@ -9,8 +9,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from genlearn.estimator import GenerativeEstimator
-from genlearn.parameters import unknown
 from genlearn.storage import read_about
+from genlearn.words import unknown
 
 _MODELS = {
     "rbm": "genlearn.models.rbm:RBM",

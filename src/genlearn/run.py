@@ -24,11 +24,11 @@ import torch
 from genlearn import __version__, registry
 from genlearn.data import Data, load
 from genlearn.estimator import GenerativeEstimator
-from genlearn.maths.collective import world
+from genlearn.files import write_atomically
 from genlearn.metrics import Result, evaluate
 from genlearn.monitors import choose
+from genlearn.parallel import world
 from genlearn.train import Journal, Keeper, Progress
-from genlearn.train.checkpoint import write_atomically
 
 FORMAT = 1
 BUDGET = ("epochs", "images", "minutes")

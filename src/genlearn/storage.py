@@ -13,7 +13,7 @@ from torch import Tensor
 
 from genlearn import __version__
 from genlearn._types import Nets
-from genlearn.train.checkpoint import write_atomically
+from genlearn.files import write_atomically
 
 FORMAT = 1
 

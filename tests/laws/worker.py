@@ -9,7 +9,6 @@ import torch
 from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
-from genlearn.maths.collective import world
 from genlearn.models.bm import BoltzmannMachine
 from genlearn.models.conditional_rbm import ConditionalRBM
 from genlearn.models.dbm import DBM
@@ -19,7 +18,7 @@ from genlearn.models.gan import GAN
 from genlearn.models.rbm import RBM
 from genlearn.models.stacked_rbm import StackedRBMClassifier
 from genlearn.models.vae import VAE
-from genlearn.train.distributed import process_group
+from genlearn.parallel import process_group, world
 
 torch.set_num_threads(1)
 COMMON = {"epochs": 1, "batch_size": 60, "precision": "float64", "device": "cpu", "random_state": 1}

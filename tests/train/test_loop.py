@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from genlearn.files import write_atomically
 from genlearn.maths.rng import make_rng
 from genlearn.train import Budget, Diverged, Journal, Keeper, Monitor, Optimizer, Player, Stage, Stream, Training
-from genlearn.train.checkpoint import read, write, write_atomically
+from genlearn.train.checkpoint import read, write
 from genlearn.train.ema import Average
 
 SGD = Optimizer("sgd", lr=0.1)

@@ -82,7 +82,8 @@ class Recipe:
 
     def _parameters(self, cls: type[GenerativeEstimator]) -> dict[str, Any]:
         """The hyper-parameters that were chosen; one budget that is given lifts the others."""
-        from genlearn.parameters import table, unknown
+        from genlearn.parameters import table
+        from genlearn.words import unknown
 
         rows, chosen = table(cls), dict[str, Any]()
         if self.preset is not None:

@@ -91,7 +91,7 @@ def _launch(recipe: Recipe, n: int, monitors: list[str], keep_every: float, as_j
 
 
 def _train(recipe: Recipe, monitors: list[str], keep_every: float, as_json: bool) -> int:
-    from genlearn.train.distributed import process_group
+    from genlearn.parallel import process_group
 
     with process_group(recipe.flags.get("device") or "auto") as (rank, n):
         run, resume = _agreed(recipe, rank, n)

@@ -16,8 +16,10 @@ import rich.progress
 from numpy.typing import NDArray
 from rich.console import Console
 
+from genlearn.files import write_atomically
+
 from .part import Data, PrepareReport
-from .places import cache_folder, data_folder, no_room, write_whole
+from .places import cache_folder, data_folder, no_room
 from .split import DROPPED, TEST, TRAIN, VALID, describe, digests, parts, sides
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -85,7 +87,8 @@ def download(s: IdxSet) -> Path:
         if not (folder / f"{f}.gz").is_file():
             content = _fetch(s, f"{f}.gz", sha)
             try:
-                write_whole(folder / f"{f}.gz", content)
+                folder.mkdir(parents=True, exist_ok=True)
+                write_atomically(folder / f"{f}.gz", content)
             except OSError as error:
                 raise no_room(s.name, error) from error
     return folder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
+
+from genlearn.words import did_you_mean
 
 from .arrays import from_arrays
 from .cache import Options, load_folder
@@ -95,9 +96,9 @@ def _folder(source: object) -> Path | None:
     path = Path(source).expanduser()
     if path.exists():
         return path
-    close = difflib.get_close_matches(str(source), names(), 1)
-    hint = f"did you mean {close[0]!r}? Known" if close else "known"
-    raise ValueError(f"no data set, folder or zip archive {str(source)!r}; {hint}: {', '.join(names())}")
+    hint = did_you_mean(source, names())
+    known = f"{hint} Known" if hint else "known"
+    raise ValueError(f"no data set, folder or zip archive {str(source)!r}; {known}: {', '.join(names())}")
 
 
 def _brief(source: object) -> str:

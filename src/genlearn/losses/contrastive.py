@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genlearn.maths.collective import average, gather_rows
 from genlearn.maths.rng import Rng, bernoulli, uniform
 from genlearn.nets.boltzmann import RestrictedBoltzmann
+from genlearn.parallel import average, gather_rows
 
 
 def contrast(

@@ -83,6 +83,11 @@ class LogZ(NamedTuple):
     notes: tuple[str, ...] = ()
 
     @property
+    def exact(self) -> bool:
+        """Whether it was summed, not estimated."""
+        return self.lower == self.upper
+
+    @property
     def shift(self) -> tuple[float, float]:
         """The interval of an error that log-likelihoods share: low <= 0 <= high."""
         return self.value - self.upper, self.value - self.lower

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,6 +26,11 @@ def make_rng(seed: int, device: torch.device | str = "cpu") -> Rng:
     rng = Rng(device)
     rng.manual_seed(seed)
     return rng
+
+
+def spawn(seed: int, n: int) -> list[int]:
+    """n seeds that give independent generators, of one seed (numpy's SeedSequence)."""
+    return [int(child.generate_state(1, np.uint64)[0] >> 1) for child in np.random.SeedSequence(seed).spawn(n)]
 
 
 def _rows(noise: Tensor, rng: torch.Generator) -> Tensor:
@@ -84,3 +90,26 @@ def one_of(p: Tensor, rng: torch.Generator) -> Tensor:
 def coins(shape: Sequence[int], p: float, rng: torch.Generator) -> Tensor:
     """x ~ Bernoulli(p) as booleans, one p > 0 for all; the first axis is the batch."""
     return _bits(shape, rng).le(round(p * 2**32) - 2**31 - 1)
+
+
+@torch.no_grad()
+def bernoulli_by_content(p: Tensor) -> Tensor:
+    """x ~ Bernoulli(p) [B, ...] from noise that depends on the row alone, on its values to the nearest 1 / 255.
+
+    Neither the place of a row, nor the other rows, nor a seed changes what is drawn; 0 and 1 stay what they are.
+    """
+    flat = p.flatten(1)
+    place = torch.arange(1, flat.shape[1] + 1, device=p.device) * _GOLDEN
+    key = _mix(_mix(flat.mul(255).round().to(torch.int64)) + place).sum(1, keepdim=True)
+    u = (_mix(key + place) >> 40) & (2**24 - 1)
+    return (u.to(p.dtype) < flat * 2.0**24).to(p.dtype).view_as(p)
+
+
+_GOLDEN = 0x9E3779B97F4A7C15 - 2**64
+
+
+def _mix(z: Tensor) -> Tensor:
+    """The finaliser of splitmix64 (Steele, Lea and Flood 2014): a bijection of 64 bits that scatters them."""
+    z = (z ^ ((z >> 30) & (2**34 - 1))) * (0xBF58476D1CE4E5B9 - 2**64)
+    z = (z ^ ((z >> 27) & (2**37 - 1))) * (0x94D049BB133111EB - 2**64)
+    return z ^ ((z >> 31) & (2**33 - 1))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from genlearn._types import Likelihood
+from genlearn.words import unknown
 
 from .classification import error_rate
 from .likelihood import from_likelihoods, parzen
@@ -99,9 +99,7 @@ def evaluate(
     subject = Subject(train, valid, test, sample, likelihoods, predict, labels, n_samples, seed)
     for name in metrics or ():
         if name not in METRICS:
-            near = difflib.get_close_matches(name, METRICS, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(METRICS)}"
-            raise ValueError(f"unknown metric {name!r}: {hint}")
+            raise ValueError(unknown("metric", name, METRICS))
         if missing := subject.lacks(METRICS[name].needs):
             raise ValueError(f"metric {name!r} is not possible here: there is no {' and no '.join(missing)}")
     names = [n for n in METRICS if not subject.lacks(METRICS[n].needs)] if metrics is None else metrics

@@ -15,9 +15,9 @@ from torch.nn.functional import softplus
 from genlearn._types import Batch, Likelihood, Logs, Nets, ScoreKind
 from genlearn.estimator import GenerativeEstimator, Shape
 from genlearn.maths.ais import MAX_UNITS, schedule
-from genlearn.maths.collective import gather_rows, world
 from genlearn.maths.rng import Rng, bernoulli, uniform
 from genlearn.nets.general_boltzmann import GeneralBoltzmann, states
+from genlearn.parallel import gather_rows, world
 from genlearn.parameters import Range
 from genlearn.train import OptimizerName, Player, Schedule, Stage, Stream
 

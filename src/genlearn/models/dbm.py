@@ -17,10 +17,10 @@ from torch.nn.functional import log_softmax
 from genlearn._types import Batch, Likelihood, Logs, Nets, ScoreKind
 from genlearn.estimator import GenerativeEstimator, Shape
 from genlearn.maths.ais import salakhutdinov, schedule
-from genlearn.maths.collective import average, gather_rows, world
 from genlearn.maths.rng import Rng, bernoulli, make_rng
 from genlearn.models.stack import label_loss
 from genlearn.nets.deep_boltzmann import DeepBoltzmann, MeanFieldMLP
+from genlearn.parallel import average, gather_rows, world
 from genlearn.parameters import Range
 from genlearn.train import Budget, OptimizerName, Player, Schedule, Stage, Stream
 

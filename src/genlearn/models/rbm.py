@@ -20,9 +20,9 @@ from genlearn.losses.contrastive import contrast, from_chains, from_hidden, from
 from genlearn.losses.matching import denoising_score_matching, flipped_ratio_matching, rbm_flip_differences
 from genlearn.losses.noise_contrastive import nce
 from genlearn.maths.ais import MAX_UNITS, salakhutdinov, schedule
-from genlearn.maths.collective import world
 from genlearn.maths.rng import Rng, bernoulli, make_rng
 from genlearn.nets.boltzmann import RestrictedBoltzmann
+from genlearn.parallel import world
 from genlearn.parameters import Range
 from genlearn.samplers.gibbs import rbm_chain
 from genlearn.train import OptimizerName, Player, Schedule, Stage, Stream

@@ -12,10 +12,10 @@ from torch.nn.functional import cross_entropy
 
 from genlearn._types import Batch, Logs, Nets
 from genlearn.losses.contrastive import contrast, from_hidden, weigh
-from genlearn.maths.collective import all_sum
 from genlearn.maths.rng import Rng, bernoulli
 from genlearn.nets.boltzmann import RestrictedBoltzmann
 from genlearn.nets.mlp import MLP
+from genlearn.parallel import all_sum
 from genlearn.train import Budget, Optimizer, Player, Stage, Stream
 
 

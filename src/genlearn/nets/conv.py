@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from genlearn.maths.collective import all_sum, world
+from genlearn.parallel import all_sum, world
 
 
 class BatchNorm(nn.Module):

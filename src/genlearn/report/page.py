@@ -11,10 +11,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from genlearn import __version__
+from genlearn.files import write_atomically
 from genlearn.metrics import Result
 from genlearn.report.view import View, view
 from genlearn.run import Run
-from genlearn.train.checkpoint import write_atomically
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from genlearn._types import Batch, Logs, Nets
-from genlearn.maths.collective import average
 from genlearn.maths.rng import Rng
+from genlearn.parallel import average
 from genlearn.train.optim import Optimizer
 from genlearn.train.stream import Stream
 

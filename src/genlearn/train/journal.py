@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from genlearn.train.checkpoint import write_atomically
+from genlearn.files import write_atomically
 
 
 class Journal:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from genlearn._types import Logs, Nets
-from genlearn.maths.collective import agree, world
 from genlearn.maths.rng import Rng
+from genlearn.parallel import agree, world
 from genlearn.train.checkpoint import Keeper, load_optimizer_state, optimizer_state
 from genlearn.train.ema import Average
 from genlearn.train.game import Stage, Table

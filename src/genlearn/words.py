@@ -1,0 +1,19 @@
+"""Names that somebody mistyped."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """A question with the nearest of the known names; empty where none is near."""
+    near = difflib.get_close_matches(str(name), list(known), 1)
+    return f"did you mean {near[0]!r}?" if near else ""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """One line for a name that does not exist, with the nearest that does."""
+    known = list(known)
+    hint = did_you_mean(name, known) or f"expected one of {', '.join(known)}"
+    return f"unknown {kind} {name!r}: {hint}"
