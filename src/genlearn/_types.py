@@ -29,10 +29,14 @@ Visible: TypeAlias = Literal["binary", "gaussian"]
 
 
 class Batch(NamedTuple):
-    """Images `x` [B, C, H, W] (or rows [B, d]) and labels `y` [B] (-1 = unknown), or what a `prepare` puts there."""
+    """Images `x` [B, C, H, W] (or rows [B, d]) and labels `y` [B] (-1 = unknown), or what a `prepare` puts there.
+
+    seen: the images that the player has seen in this stage, before this batch (for a warm-up, or noise that decays).
+    """
 
     x: Tensor
     y: Tensor | None = None
+    seen: int = 0
 
 
 class Likelihood(NamedTuple):

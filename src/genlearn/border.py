@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_array, column_or_1d
 from torch import Tensor
 
-from genlearn._types import Nets
-from genlearn.data import Data, load
+from genlearn.data import Data, Part
 
 BLOCK = 100
+BLOCK_VALUES = 2**18  # beyond so many values a block has fewer images
 
 
 def pick_device(name: str) -> torch.device:
@@ -34,126 +34,156 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-class Border(BaseEstimator):  # type: ignore[misc]
-    """Maps images and labels in and out, in the shape, type and range that `fit` was given."""
+@dataclass(frozen=True, eq=False)
+class Border:
+    """What the images that `fit` was given look like, and the way in and out; saved whole with the model.
 
-    precision: str
-    device: str
-    nets_: Nets
-    averaged_nets_: Nets | None
-    _pixels: ClassVar[bool] = True
-    _uses_labels: ClassVar[bool] = False
-    _needs_labels: ClassVar[bool] = False
+    shape, dtype: of one image as given. range: the values that mean 0 and 1 inside. seen: the least and the greatest
+    value. classes: the distinct labels, none where there were none.
+    """
 
-    @property
-    def _dtype(self) -> torch.dtype:
-        return torch.float64 if self.precision == "float64" else torch.float32
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    range: tuple[float, float]
+    seen: tuple[float, float]
+    classes: NDArray[Any]
 
-    @property
-    def _nets(self) -> Nets:
-        check_is_fitted(self, "nets_")
-        return self.nets_ if self.averaged_nets_ is None else self.averaged_nets_
-
-    def _validate(self, X: Any, y: Any = None, reset: bool = False) -> tuple[Tensor, Tensor | None]:
-        """The images as a tensor in the model's units and inner shape, and the labels."""
-        if isinstance(X, (str, Path)):
-            X = load(X)
-        if isinstance(X, Data):
-            X, y = X.train.x, X.train.y if y is None else y
-        if isinstance(X, Tensor):
-            X = X.detach().cpu().numpy()
-        X = validate_data(self, X, reset=reset, allow_nd=True, ensure_all_finite=False)
-        if X.ndim > 4 or (X.ndim == 4 and X.shape[1] not in (1, 2, 3, 4) and X.shape[3] in (1, 3, 4)):
-            raise ValueError(
-                f"X has shape {X.shape}, expected (n, d), (n, H, W) or (n, C, H, W); "
-                "the usual fix is numpy.moveaxis(X, -1, 1)"
-            )
-        given = X.dtype
-        if given != np.uint8:
-            X = X.astype(np.float32 if self._dtype == torch.float32 else np.float64, copy=False)
-            if not np.isfinite(X.sum(dtype=np.float64)):
-                bad = ~np.isfinite(X)
-                raise ValueError(
-                    f"X has {bad.sum()} NaN or inf values, the first in row {np.argwhere(bad)[0][0]}; "
-                    "expected finite numbers, the usual fix is to leave these rows out"
-                )
-        if reset:
-            self._describe(X, given)
-        elif X.shape[1:] != self.shape_:
-            raise ValueError(f"X has images of shape {X.shape[1:]}, expected {self.shape_} as in fit")
-        elif X.dtype != np.uint8 and self.range_ == (0.0, 255.0) and X.size and X.max() <= 1:
-            warnings.warn("X lies in [0, 1], but fit saw images in [0, 255]; the usual fix is 255 * X", stacklevel=3)
-        if y is not None:
-            y = np.asarray(y)
-            if y.shape[:1] != X.shape[:1]:
-                raise ValueError(f"y has {len(y) if y.ndim else 'no'} labels, expected {len(X)}, one for each image")
-        labels = self._labels(y, reset) if self._uses_labels else None
-        return self._inward(X), labels
-
-    def _labels(self, y: NDArray[Any] | None, reset: bool) -> Tensor | None:
-        """Labels as indices into `classes_`, -1 where unknown."""
-        if y is None:
-            if reset and self._needs_labels:
-                raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
-            if reset:
-                self.classes_ = np.empty(0, np.int64)
-            return None
-        y = column_or_1d(y, warn=True)
-        check_classification_targets(y)
-        unknown_label = y == -1 if y.dtype.kind in "if" else np.zeros(len(y), bool)
-        if reset:
-            self.classes_ = np.unique(y[~unknown_label])
-        index = np.searchsorted(self.classes_, y).clip(max=max(len(self.classes_) - 1, 0))
-        strange = ~unknown_label & (self.classes_[index] != y) if len(self.classes_) else ~unknown_label
-        if strange.any():
-            raise ValueError(
-                f"y has the label {y[strange][0].item()!r}, expected one of {self.classes_.tolist()} as in fit"
-            )
-        return torch.from_numpy(np.where(unknown_label, -1, index).astype(np.int64))
-
-    @property
-    def _n_classes(self) -> int:
-        return len(getattr(self, "classes_", ()))
-
-    def _describe(self, X: NDArray[Any], given: np.dtype[Any]) -> None:
-        self.shape_, self.dtype_ = tuple(X.shape[1:]), given if given.kind == "f" else X.dtype
-        self.range_ = (0.0, 255.0) if X.dtype == np.uint8 else (0.0, 1.0)
-        if self._pixels and X.dtype != np.uint8 and (X.min() < 0 or X.max() > 1):
-            low, high = float(X.min()), float(X.max())
-            self.range_ = (low, high if high > low else low + 1)
+    @classmethod
+    def of(cls, X: NDArray[Any], given: np.dtype[Any], pixels: bool, y: NDArray[Any] | None) -> Border:
+        """The border of images X [n, ...], which came as type `given`; pixels: they must lie in [0, 1] inside."""
+        seen = (float(X.min()), float(X.max()))
+        ends = (0.0, 255.0) if X.dtype == np.uint8 else (0.0, 1.0)
+        if pixels and X.dtype != np.uint8 and (seen[0] < 0 or seen[1] > 1):
+            ends = seen if seen[0] < seen[1] else (seen[0], seen[0] + 1)
             warnings.warn(
-                f"pixels lie in [{low:g}, {high:g}], expected [0, 1]; they are mapped there, samples mapped back",
+                f"pixels lie in [{seen[0]:g}, {seen[1]:g}], expected [0, 1]; they are mapped there, samples mapped "
+                "back",
+                stacklevel=5,
+            )
+        classes = np.empty(0, np.int64) if y is None else np.unique(y[~_unknown(y)])
+        return cls(tuple(X.shape[1:]), given if given.kind == "f" else X.dtype, ends, seen, classes)
+
+    @property
+    def inner_shape(self) -> tuple[int, ...]:
+        """The shape of one image inside: a grey image gets its channel."""
+        return (1, *self.shape) if len(self.shape) == 2 else self.shape
+
+    @property
+    def block(self) -> int:
+        """Images computed at once: a whole block always, so that none depends on how many there are."""
+        return max(1, min(BLOCK, BLOCK_VALUES // int(np.prod(self.shape))))
+
+    def check(self, X: NDArray[Any]) -> None:
+        """Raise a one-line ValueError for images of another shape; warn of another scale."""
+        if X.shape[1:] != self.shape:
+            raise ValueError(
+                f"X has images of shape {X.shape[1:]}, expected {self.shape} as in fit; "
+                f"the usual fix is X.reshape(-1, {', '.join(map(str, self.shape))})"
+            )
+        if X.dtype == np.uint8 or not X.size:
+            return
+        low, high = float(X.min()), float(X.max())
+        slack = (self.seen[1] - self.seen[0]) / 2
+        if low < self.seen[0] - slack or high > self.seen[1] + slack or (self.seen[1] > 100 and high <= 1):
+            warnings.warn(
+                f"X lies in [{low:g}, {high:g}], but fit saw images in [{self.seen[0]:g}, {self.seen[1]:g}]; "
+                "the usual fix is the scale that fit was given",
                 stacklevel=4,
             )
 
-    def _inward(self, X: NDArray[Any]) -> Tensor:
+    def inward(self, X: NDArray[Any]) -> Tensor:
+        """Images as a tensor in the model's shape and range; bytes stay bytes, which mean x / 255."""
         x = torch.from_numpy(np.ascontiguousarray(X))
-        if x.dtype != torch.uint8 and self.range_ != (0.0, 1.0):
-            low, high = self.range_
+        if x.dtype != torch.uint8 and self.range != (0.0, 1.0):
+            low, high = self.range
             x = (x - low) / (high - low)
         return x.unsqueeze(1) if x.ndim == 3 else x
 
-    def _outward(self, x: Tensor) -> NDArray[Any]:
+    def outward(self, x: Tensor) -> NDArray[Any]:
         """Images of the model in the shape, type and range that `fit` was given."""
-        low, high = self.range_
-        x = x.detach().cpu().reshape(-1, *self.shape_)
-        if self.dtype_ == np.uint8:
+        low, high = self.range
+        x = x.detach().cpu().reshape(-1, *self.shape)
+        if self.dtype == np.uint8:
             return x.mul(255).round_().clamp_(0, 255).to(torch.uint8).numpy()
-        return (x * (high - low) + low).numpy().astype(self.dtype_)
+        return (x * (high - low) + low).numpy().astype(self.dtype)
 
-    def _blocks(self, f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """f over blocks of rows of one fixed size, so that no row depends on how many there are."""
-        device = next(self._nets.parameters()).device if hasattr(self, "nets_") else pick_device(self.device)
-        out = []
-        with torch.no_grad():
-            for rows in x.split(BLOCK):
-                n = len(rows)
-                rows = rows.to(device, self._dtype) / (255 if rows.dtype == torch.uint8 else 1)
-                if n < BLOCK:
-                    rows = torch.cat([rows, rows[-1:].expand(BLOCK - n, *rows.shape[1:])])
-                out.append(f(rows)[:n])
-        return torch.cat(out)
+    def answer(self, values: Tensor) -> NDArray[Any]:
+        """Numbers about images, in the type of the images where that is a floating one."""
+        numbers: NDArray[Any] = values.cpu().numpy()
+        return numbers.astype(self.dtype) if self.dtype.kind == "f" else numbers
 
-    def _answer(self, values: Tensor) -> NDArray[Any]:
-        answer = values.cpu().numpy()
-        return answer.astype(self.dtype_) if self.dtype_.kind == "f" else answer
+    def index(self, y: NDArray[Any]) -> Tensor:
+        """Labels [n] as indices into `classes`, -1 where unknown; a one-line ValueError for a label never seen."""
+        unknown = _unknown(y)
+        index = np.searchsorted(self.classes, y).clip(max=max(len(self.classes) - 1, 0))
+        strange = ~unknown & (self.classes[index] != y) if len(self.classes) else ~unknown
+        if strange.any():
+            raise ValueError(
+                f"y has the label {y[strange][0].item()!r}, expected one of {self.classes.tolist()} as in fit"
+            )
+        return torch.from_numpy(np.where(unknown, -1, index).astype(np.int64))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain objects that JSON can hold."""
+        ends = {"range": list(self.range), "seen": list(self.seen)}
+        return {"shape": list(self.shape), "dtype": self.dtype.name, **ends, "classes": self.classes.tolist()}
+
+    @classmethod
+    def from_json(cls, about: Mapping[str, Any]) -> Border:
+        """What `to_json` wrote."""
+        classes = np.asarray(about["classes"]) if about["classes"] else np.empty(0, np.int64)
+        (a, b), (low, high) = about["range"], about["seen"]
+        return cls(tuple(about["shape"]), np.dtype(about["dtype"]), (a, b), (low, high), classes)
+
+
+def _unknown(y: NDArray[Any]) -> NDArray[np.bool_]:
+    return y == -1 if y.dtype.kind in "if" else np.zeros(len(y), bool)
+
+
+def images(X: Any, dtype: torch.dtype) -> tuple[NDArray[Any], np.dtype[Any]]:
+    """Images as an array (n, d), (n, H, W) or (n, C, H, W), uint8 or of the model's precision, and their own type.
+
+    X: an array, a tensor, a data frame or a `Part`. Raises a one-line ValueError for anything else, for another number
+    of axes, and for values that are not finite.
+    """
+    if isinstance(X, Part):
+        X = X.x
+    if isinstance(X, (Data, str, Path)):
+        what = f"the data set {X.name!r}" if isinstance(X, Data) else f"the path {str(X)!r}"
+        raise ValueError(
+            f"X is {what}, which has three parts: expected images, or one part; "
+            "the usual fix is data.test, with data = genlearn.data.load(...)"
+        )
+    if isinstance(X, Tensor):
+        X = X.detach().cpu().numpy()
+    X = check_array(X, allow_nd=True, ensure_all_finite=False)
+    if X.ndim > 4 or (X.ndim == 4 and X.shape[1] not in (1, 2, 3, 4) and X.shape[3] in (1, 3, 4)):
+        raise ValueError(
+            f"X has shape {X.shape}, expected (n, d), (n, H, W) or (n, C, H, W); "
+            "the usual fix is numpy.moveaxis(X, -1, 1)"
+        )
+    given = X.dtype
+    if given != np.uint8:
+        X = X.astype(np.float64 if dtype == torch.float64 else np.float32, copy=False)
+        if not np.isfinite(X.sum(dtype=np.float64)):
+            bad = ~np.isfinite(X)
+            raise ValueError(
+                f"X has {bad.sum()} NaN or inf values, the first in row {np.argwhere(bad)[0][0]}; "
+                "expected finite numbers, the usual fix is to leave these rows out"
+            )
+    return X, given
+
+
+def labels(y: Any, n: int) -> NDArray[Any]:
+    """Labels as an array; a one-line ValueError where there are not n of them."""
+    given: NDArray[Any] = np.asarray(y)
+    if given.shape[:1] != (n,):
+        raise ValueError(f"y has {len(given) if given.ndim else 'no'} labels, expected {n}, one for each image")
+    return given
+
+
+def classes(y: NDArray[Any]) -> NDArray[Any]:
+    """Labels [n] that name classes; a ValueError for anything else."""
+    y = column_or_1d(y, warn=True)
+    check_classification_targets(y)
+    return y

@@ -2,59 +2,147 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from genlearn._types import Likelihood, Nets, ScoreKind
-from genlearn.border import BLOCK, Border
-from genlearn.maths.rng import make_rng
+from genlearn import border
+from genlearn._types import Likelihood, Nets, ScoreKind, Visible
+from genlearn.border import Border
+from genlearn.data import Part
+from genlearn.maths.pixels import unit
+from genlearn.maths.rng import bernoulli, bernoulli_by_content, make_rng
+from genlearn.nets.priors import Prior
 
 
-def _can(method: str) -> Callable[[Any], bool]:
-    return lambda self: hasattr(self, method)
+def _can(*methods: str) -> Callable[[Any], bool]:
+    return lambda self: all(hasattr(self, method) for method in methods)
 
 
-def _can_classify(self: Any) -> bool:
-    return hasattr(self, "_classify") and (self._n_classes > 0 or not hasattr(self, "nets_"))
+def _can_sample(self: Any) -> bool:
+    return hasattr(self, "_sample") or hasattr(self, "_chain") or (hasattr(self, "_prior") and hasattr(self, "_decode"))
 
 
-class Capabilities(Border):
-    """The public methods over the private ones that a model gives, each on explicit nets."""
+def can_classify(self: Any) -> bool:
+    """Whether a model classifies; one that is not fitted yet will, if it is given labels."""
+    return hasattr(self, "_classify") and (not hasattr(self, "nets_") or self._n_classes > 0)
 
-    @available_if(_can("_sample"))
+
+class Hooks:
+    """What a model gives of the following, each on explicit nets; a hook that is not there is no capability.
+
+    x are images [B, ...] of the model's precision, in its range. A latent model gives `_prior` and `_decode`, a chain
+    model `_chain`, any other `_sample`.
+    """
+
+    if TYPE_CHECKING:  # at run time they must not be there: hasattr tells the truth
+
+        def _prior(self) -> Prior:
+            """The law of the codes; it joins the nets as `prior`."""
+
+        def _decode(self, nets: Any, z: Tensor) -> Tensor:
+            """E[x | z], from codes [B, `_n_features_out`]."""
+
+        def _chain(self, nets: Any, n: int, rng: torch.Generator, x: Tensor | None = None) -> Iterator[Tensor]:
+            """Mean images of n chains, a step apart, from images x or from the model's own start."""
+
+        def _sample(self, nets: Any, n: int, rng: torch.Generator) -> Tensor:
+            """n images."""
+
+        def _sample_class(self, nets: Any, y: Tensor, rng: torch.Generator) -> Tensor:
+            """An image of each of the classes y [n]."""
+
+        def _encode(self, nets: Any, x: Tensor) -> Tensor:
+            """Codes [B, `_n_features_out`]."""
+
+        def _scorer(self, nets: Any) -> Callable[[Tensor], Tensor]:
+            """log p(x) in nats for images x, of binary pixels where `_law` is binary: [B, ...] -> [B]."""
+
+        def _score_kind(self, nets: Any) -> ScoreKind:
+            """What that is worth."""
+
+        def _likelihoods(self, nets: Any, x: Tensor, rng: torch.Generator) -> dict[str, Likelihood]:
+            """Every log-likelihood of images x, by name."""
+
+        def _complete(self, nets: Any, x: Tensor, known: Tensor, rng: torch.Generator) -> Tensor:
+            """x with values for the pixels that are not known."""
+
+        def _classify(self, nets: Any, x: Tensor) -> Tensor:
+            """log p(y | x) [B, classes]."""
+
+        @property
+        def _n_features_out(self) -> int:
+            """Numbers in a code."""
+
+    @property
+    def _n_steps(self) -> int:
+        """Steps of the chain whose end is a sample."""
+        raise NotImplementedError
+
+    @property
+    def _law(self) -> Visible:
+        """The law of the pixels that scores speak of: of binary ones, grey images are drawn; or densities."""
+        return "binary"
+
+
+class Capabilities(Hooks, BaseEstimator):
+    """The public methods over the hooks. All take `nets`: any nets of this model (a checkpoint, the weights before
+    averaging); by default the averaged ones, where `ema` is on."""
+
+    precision: str
+    device: str
+    nets_: Nets
+    averaged_nets_: Nets | None
+    border_: Border
+    _uses_labels: ClassVar[bool] = False
+
+    # --- samples
+
+    @available_if(_can_sample)
     def sample(
         self, n: int = 1, *, y: ArrayLike | None = None, random_state: Any = None, nets: Nets | None = None
     ) -> NDArray[Any]:
         """n images, in the shape, type and range that `fit` was given.
 
         y: the class to draw, one label or n of them, of models that know classes. Image i depends on the seed, on i and
-        on its label alone, not on n. `nets` may be any nets of this model (a checkpoint, the weights before averaging);
-        by default the averaged ones, where `ema` is on.
+        on its label alone, not on n.
         """
-        nets = self._nets if nets is None else nets
+        nets, block = self._nets(nets), self.border_.block
         classes = None if y is None else self._chosen(np.asarray(y), n)
-        seed = int(check_random_state(random_state).randint(2**31 - 1))
-        device = next(nets.parameters()).device
         blocks = []
         with torch.no_grad():
-            for b in range(-(-n // BLOCK)):
-                mixed = int(np.random.SeedSequence([seed, b]).generate_state(1, np.uint64)[0])
-                rng = make_rng(mixed % 2**63, device)
+            for b, rng in enumerate(self._generators(n, random_state, nets)):
                 if classes is None:
-                    images = self._sample(nets, BLOCK, rng)
+                    images = self._draw(nets, block, rng)
                 else:
-                    images = self._sample_class(nets, classes[b * BLOCK : (b + 1) * BLOCK].to(device), rng)
+                    images = self._sample_class(nets, classes[b * block : (b + 1) * block].to(rng.device), rng)
                 blocks.append(images.cpu())
-        return self._outward(torch.cat(blocks)[:n])
+        return self.border_.outward(torch.cat(blocks)[:n])
+
+    def _draw(self, nets: Any, n: int, rng: torch.Generator) -> Tensor:
+        """n images: the decoded draws of the prior, the end of a chain, or the model's own way."""
+        if hasattr(self, "_sample"):
+            return self._sample(nets, n, rng)
+        if hasattr(self, "_chain"):
+            return next(islice(self._chain(nets, n, rng), self._n_steps - 1, None))
+        return self._decode(nets, nets.prior.draw(n, rng))
+
+    def _generators(self, n: int, random_state: Any, nets: Nets) -> Iterator[torch.Generator]:
+        """A generator for each block of n images, which depends on the seed and the block alone."""
+        seed = int(check_random_state(random_state).randint(2**31 - 1))
+        for b in range(-(-n // self.border_.block)):
+            mixed = int(np.random.SeedSequence([seed, b]).generate_state(1, np.uint64)[0])
+            yield make_rng(mixed >> 1, _device(nets))
 
     def _chosen(self, y: NDArray[Any], n: int) -> Tensor:
         """The classes of n images, filled up to whole blocks."""
@@ -63,92 +151,172 @@ class Capabilities(Border):
             raise ValueError(f"y is given, but this {type(self).__name__} {why}; the usual fix is to leave y out")
         if y.ndim > 1 or (y.ndim == 1 and len(y) != n):
             raise ValueError(f"y has shape {y.shape}, expected one label or {n} of them, one for each image")
-        index = self._labels(np.broadcast_to(y, (n,)), reset=False)
-        assert index is not None
+        index = self.border_.index(np.broadcast_to(y, (n,)))
         if (index < 0).any():
             raise ValueError("y has the label -1, which means unknown, expected known labels")
-        return torch.cat([index, index.new_zeros(-n % BLOCK)])
+        return torch.cat([index, index.new_zeros(-n % self.border_.block)])
+
+    @available_if(_can("_chain"))
+    def chain(
+        self, n: int = 1, X: Any = None, *, random_state: Any = None, nets: Nets | None = None
+    ) -> Iterator[NDArray[Any]]:
+        """n images after each step of the model's chain, endlessly: from images X [n, ...], or its own start.
+
+        `sample` takes the end of such chains; here one sees them move, so all n belong to one stream of noise.
+        """
+        nets = self._nets(nets)
+        rng = make_rng(int(check_random_state(random_state).randint(2**31 - 1)), _device(nets))
+        x = None if X is None else self._inside(self._read(X), nets)
+        states = self._chain(nets, n if x is None else len(x), rng, x)
+        while True:
+            with torch.no_grad():
+                yield self.border_.outward(next(states))
 
     @available_if(_can("_complete"))
-    def complete(self, X: Any, known: ArrayLike, *, random_state: Any = None) -> NDArray[Any]:
+    def complete(self, X: Any, known: ArrayLike, *, random_state: Any = None, nets: Nets | None = None) -> NDArray[Any]:
         """Images whose unknown pixels are drawn given the known ones, which are kept as they are.
 
         known: True where a pixel is known, of the shape of X or of one image; the values of the others do not matter.
+        Image i depends on the seed and on i, not on the other images.
         """
-        check_is_fitted(self, "nets_")
-        X, known = np.asarray(X), np.asarray(known)
+        nets = self._nets(nets)
+        X, known = np.asarray(X.x if isinstance(X, Part) else X), np.asarray(known)
         if known.dtype != bool or known.shape not in (X.shape, X.shape[1:]):
             raise ValueError(
                 f"known is {known.dtype} of shape {known.shape}, expected bool of shape {X.shape} or {X.shape[1:]}"
             )
         known = np.broadcast_to(known, X.shape)
-        x = self._validate(np.where(known, X, X.dtype.type(self.range_[0])))[0]
-        mask = torch.from_numpy(known.copy()).view(x.shape)
-        device = next(self._nets.parameters()).device
-        rng = make_rng(int(check_random_state(random_state).randint(2**31 - 1)), device)
-        x = x.to(device, self._dtype) / (255 if x.dtype == torch.uint8 else 1)
+        x = self._read(np.where(known, X, X.dtype.type(self.border_.range[0])))
+        mask, block, filled = torch.from_numpy(known.copy()).view(x.shape), self.border_.block, []
         with torch.no_grad():
-            filled = self._complete(self._nets, x, mask.to(device), rng).view(x.shape)
-        return np.where(known, X, self._outward(filled)).astype(X.dtype)
+            for b, rng in enumerate(self._generators(len(x), random_state, nets)):
+                rows = slice(b * block, (b + 1) * block)
+                n = len(x[rows])
+                given, here = _padded(self._inside(x[rows], nets), block), _padded(mask[rows].to(rng.device), block)
+                filled.append(self._complete(nets, given, here, rng)[:n].reshape(n, -1))
+        return np.where(known, X, self.border_.outward(torch.cat(filled))).astype(X.dtype)
 
-    @available_if(_can_classify)
-    def predict_log_proba(self, X: Any) -> NDArray[Any]:
+    # --- classes
+
+    @available_if(can_classify)
+    def predict_log_proba(self, X: Any, *, nets: Nets | None = None) -> NDArray[Any]:
         """log p(y | x) [n, K], in the order of `classes_`."""
-        check_is_fitted(self, "nets_")
-        return self._answer(self._blocks(partial(self._classify, self._nets), self._validate(X)[0]))
+        nets = self._nets(nets)
+        return self._answer(partial(self._classify, nets), X, nets)
 
-    @available_if(_can_classify)
-    def predict_proba(self, X: Any) -> NDArray[Any]:
+    @available_if(can_classify)
+    def predict_proba(self, X: Any, *, nets: Nets | None = None) -> NDArray[Any]:
         """p(y | x) [n, K], in the order of `classes_`."""
-        return np.exp(self.predict_log_proba(X))  # type: ignore[no-any-return]
+        p: NDArray[Any] = np.exp(self.predict_log_proba(X, nets=nets))
+        return p
 
-    @available_if(_can_classify)
-    def predict(self, X: Any) -> NDArray[Any]:
+    @available_if(can_classify)
+    def predict(self, X: Any, *, nets: Nets | None = None) -> NDArray[Any]:
         """The most probable label of each image [n]."""
-        check_is_fitted(self, "nets_")
-        return self.classes_[self.predict_log_proba(X).argmax(1)]  # type: ignore[no-any-return]
+        best: NDArray[Any] = self.border_.classes[self.predict_log_proba(X, nets=nets).argmax(1)]
+        return best
 
-    @available_if(_can("_encode"))
-    def transform(self, X: Any) -> NDArray[Any]:
-        """The codes of images [n, k] (means, deterministic)."""
-        check_is_fitted(self, "nets_")
-        return self._answer(self._blocks(partial(self._encode, self._nets), self._validate(X)[0]))
+    # --- codes: see also `Encoder`
 
     @available_if(_can("_decode"))
-    def inverse_transform(self, Z: ArrayLike) -> NDArray[Any]:
+    def inverse_transform(self, Z: ArrayLike, *, nets: Nets | None = None) -> NDArray[Any]:
         """The mean images of codes [n, k]."""
-        check_is_fitted(self, "nets_")
+        nets = self._nets(nets)
         codes, expected = torch.as_tensor(np.asarray(Z)).to(self._dtype), self._n_features_out
         if codes.ndim != 2 or codes.shape[1] != expected:
-            raise ValueError(f"Z has shape {tuple(codes.shape)}, expected (n, {expected}), the codes of transform")
-        return self._outward(self._blocks(partial(self._decode, self._nets), codes))
+            raise ValueError(f"Z has shape {tuple(codes.shape)}, expected (n, {expected}), codes as of transform")
+        return self.border_.outward(self._blocks(partial(self._decode, nets), codes, nets))
+
+    # --- scores
 
     @available_if(_can("_scorer"))
-    def score_samples(self, X: Any) -> NDArray[Any]:
-        """A log-likelihood in nats for each image [n]; `score_kind_` says what it is worth."""
-        check_is_fitted(self, "nets_")
-        return self._answer(self._blocks(self._scorer(self._nets), self._validate(X)[0]))
+    def score_samples(self, X: Any, *, nets: Nets | None = None) -> NDArray[Any]:
+        """A log-likelihood in nats for each image [n]; `score_kind_` says what it is worth.
 
-    @property
-    def score_kind_(self) -> ScoreKind:
-        """What `score_samples` gives: exact, lower bound, estimate or pseudo."""
-        return self._score_kind(self._nets)  # type: ignore[no-any-return]
+        A model of binary pixels scores binary images: pixels between 0 and 1 are drawn, from noise that depends on the
+        image alone.
+        """
+        nets = self._nets(nets)
+        score, binary = self._scorer(nets), self._law == "binary"
+        return self._answer(lambda x: score(bernoulli_by_content(x) if binary else x), X, nets)
 
     @available_if(_can("_scorer"))
-    def score(self, X: Any, y: Any = None) -> float:
-        """The mean of `score_samples`, in nats per image."""
-        return float(self.score_samples(X).mean())
+    def score_kind(self, *, nets: Nets | None = None) -> ScoreKind:
+        """What `score_samples` gives: exact, lower bound, estimate, estimate of a bound, or pseudo."""
+        return self._score_kind(self._nets(nets))
+
+    @available_if(lambda self: hasattr(self, "_scorer") or can_classify(self))
+    def score(self, X: Any, y: Any = None, *, nets: Nets | None = None) -> float:
+        """The share of labels y [n] that `predict` gets right; without labels, or for a model that knows none, the
+        mean of `score_samples` in nats."""
+        if can_classify(self) and (y is not None or not hasattr(self, "_scorer")):
+            predicted = self.predict(X, nets=nets)
+            return float((predicted == border.labels(y, len(predicted))).mean())
+        return float(self.score_samples(X, nets=nets).mean())
 
     @available_if(_can("_likelihoods"))
-    def log_likelihoods(self, X: Any, *, random_state: Any = 0) -> dict[str, Likelihood]:
+    def log_likelihoods(self, X: Any, *, random_state: Any = 0, nets: Nets | None = None) -> dict[str, Likelihood]:
         """Every log-likelihood that the model can give of test images, by name (AIS, ELBO, IWAE ...).
 
-        Binary models score one fixed binarisation of grey pixels, drawn from the seed.
+        A model of binary pixels scores one binarisation of grey images, drawn from the seed.
         """
-        check_is_fitted(self, "nets_")
-        device = next(self._nets.parameters()).device
-        seed = int(check_random_state(random_state).randint(2**31 - 1))
-        x = self._validate(X)[0]
-        x = (x.to(device, self._dtype) / (255 if x.dtype == torch.uint8 else 1)).to(device)
+        nets = self._nets(nets)
+        rng = make_rng(int(check_random_state(random_state).randint(2**31 - 1)), _device(nets))
         with torch.no_grad():
-            return self._likelihoods(self._nets, x, make_rng(seed, device))  # type: ignore[no-any-return]
+            x = self._inside(self._read(X), nets)
+            return self._likelihoods(nets, bernoulli(x, rng) if self._law == "binary" else x, rng)
+
+    # --- the border
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return torch.float64 if self.precision == "float64" else torch.float32
+
+    @property
+    def _n_classes(self) -> int:
+        return len(self.border_.classes) if hasattr(self, "border_") else 0
+
+    def _nets(self, nets: Nets | None) -> Nets:
+        if nets is not None:
+            return nets
+        check_is_fitted(self, "nets_")
+        return self.nets_ if self.averaged_nets_ is None else self.averaged_nets_
+
+    def _inside(self, x: Tensor, nets: Nets) -> Tensor:
+        """On the device of the nets, as floats."""
+        return unit(x.to(_device(nets)), self._dtype)
+
+    def _blocks(self, f: Callable[[Tensor], Tensor], x: Tensor, nets: Nets) -> Tensor:
+        """f over blocks of rows of one fixed size, so that no row depends on how many there are."""
+        block = self.border_.block
+        with torch.no_grad():
+            return torch.cat([f(_padded(self._inside(rows, nets), block))[: len(rows)] for rows in x.split(block)])
+
+    def _answer(self, f: Callable[[Tensor], Tensor], X: Any, nets: Nets) -> NDArray[Any]:
+        return self.border_.answer(self._blocks(f, self._read(X), nets))
+
+    def _read(self, X: Any) -> Tensor:
+        """The images as a tensor in the model's shape and range, checked against what `fit` saw."""
+        array, _ = border.images(X, self._dtype)
+        if array.ndim == 2 and len(self.border_.shape) == 1:
+            validate_data(self, X.x if isinstance(X, Part) else X, reset=False, skip_check_array=True)
+        self.border_.check(array)
+        return self.border_.inward(array)
+
+
+class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Capabilities):
+    """The public face of models that give `_encode`: scikit-learn's `set_output` needs `transform` in their bases."""
+
+    def transform(self, X: Any, *, nets: Nets | None = None) -> NDArray[Any]:
+        """The codes of images [n, k] (means, deterministic)."""
+        nets = self._nets(nets)
+        return self._answer(partial(self._encode, nets), X, nets)
+
+
+def _device(nets: Nets) -> torch.device:
+    return next(nets.parameters()).device
+
+
+def _padded(rows: Tensor, n: int) -> Tensor:
+    """Rows filled up to n with copies of the last one."""
+    return torch.cat([rows, rows[-1:].expand(n - len(rows), *rows.shape[1:])]) if len(rows) < n else rows

@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-import numpy as np
 import torch
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
+from numpy.typing import NDArray
+from sklearn.utils import ClassifierTags, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
+from genlearn import border
 from genlearn._types import Nets
-from genlearn.border import pick_device
-from genlearn.capabilities import Capabilities
-from genlearn.maths.rng import make_rng
+from genlearn.border import Border, pick_device
+from genlearn.capabilities import Capabilities, can_classify
+from genlearn.data import Data, Part, load
+from genlearn.maths.rng import Seeds, make_rng, spawn
 from genlearn.parallel import agreed, world
-from genlearn.parameters import Range, table
+from genlearn.parameters import Range, revived, table
 from genlearn.storage import read_about, read_states, write_model
 from genlearn.train import Budget, Journal, Optimizer, OptimizerName, Schedule, Stage, Stream, Training
 from genlearn.words import unknown
@@ -27,27 +29,33 @@ Self = TypeVar("Self", bound="GenerativeEstimator")
 Shape = tuple[int, ...]
 
 
+def _seed(random_state: Any) -> int:
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def seeds(random_state: int | None) -> Seeds:
+    """The seeds of everything that is random in a run of this `random_state`."""
+    return Seeds.of(_seed(random_state))
+
+
 @dataclass(kw_only=True, eq=False, repr=False)
 class GenerativeEstimator(Capabilities):
-    """The base of every model. A subclass gives
+    """The base of every model. A subclass gives `_build(shape, rng) -> nets`, `_stages(shape) -> stages` and those of
+    the hooks (`Hooks`) that are true; one with `_encode` derives from `Encoder` too.
 
-    `_build(shape, rng) -> nets`, `_stages(shape) -> stages` and the capabilities that are true, each on explicit nets:
-    `_sample(nets, n, rng)`, `_encode(nets, x)`, `_decode(nets, z)`, `_scorer(nets)` with `_score_kind(nets)`,
-    `_likelihoods(nets, x, rng)`, `_complete(nets, x, known, rng)`; of models that use labels (`_uses_labels`), for
-    classes 0 to `_n_classes` - 1: `_sample_class(nets, y, rng)`, `_classify(nets, x) -> log p(y | x)`.
+    A capability that is not there has no public method: `hasattr` tells the truth. Models that use labels say so
+    (`_uses_labels`); losses and hooks then see classes 0 to `_n_classes` - 1, -1 where the label is unknown. Inside,
+    images are floats of the model's precision: pixels in [0, 1] where `_pixels` holds, else the values given to `fit`.
 
-    A capability that is not there has no public method: `hasattr` tells the truth. Inside, images are floats of the
-    model's precision: pixels in [0, 1] where `_pixels` holds, else the values that `fit` was given.
-
-    Attributes after `fit`: nets_, averaged_nets_ (None without `ema`), journal_, n_iter_ (rounds), shape_ (of one
-    image as given), dtype_, range_ (the values that mean 0 and 1), n_features_in_ for rows, and classes_ of models
-    that use labels (the distinct labels, none where `fit` saw none).
+    Attributes after `fit`: nets_, averaged_nets_ (None without `ema`), journal_, n_iter_ (rounds), border_ (shape, type
+    and range of the images, see `Border`), n_features_in_ for rows, and classes_ of models that use labels (the
+    distinct labels, none where `fit` saw none).
     """
 
     batch_size: Annotated[int, Range(1), "images per update"] = 100
-    epochs: Annotated[float | None, Range(0, open=True), "passes over the data (none: no limit)"] = 10
-    images: Annotated[float | None, Range(1), "budget in images seen (none: no limit)"] = None
-    minutes: Annotated[float | None, Range(0, open=True), "budget in minutes (none: no limit)"] = None
+    epochs: Annotated[float | None, Range(0, open=True), "passes over the data of the main stage (none: no limit)"] = 10
+    images: Annotated[float | None, Range(1), "budget of all stages in images seen (none: no limit)"] = None
+    minutes: Annotated[float | None, Range(0, open=True), "budget of all stages in minutes (none: no limit)"] = None
     optimizer: Annotated[OptimizerName, "optimiser of every player"] = "adam"
     learning_rate: Annotated[float | Schedule, Range(0, open=True), "step size, or its schedule in images"] = 1e-3
     momentum: Annotated[float | Schedule, Range(0, 1), "of momentum and nesterov, or its schedule in images"] = 0.9
@@ -61,6 +69,7 @@ class GenerativeEstimator(Capabilities):
     family: ClassVar[str]
     paper: ClassVar[str]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    _needs_labels: ClassVar[bool] = False
 
     @classmethod
     def from_preset(cls: type[Self], name: str, **changes: Any) -> Self:
@@ -79,8 +88,14 @@ class GenerativeEstimator(Capabilities):
         """The game."""
         raise NotImplementedError
 
+    @property
+    def _pixels(self) -> bool:
+        """Whether images are pixels in [0, 1] inside; else they are any numbers."""
+        return self._law == "binary"
+
     def _budget(self) -> Budget:
-        return Budget(images=self.images, epochs=self.epochs, minutes=self.minutes)
+        """That of the main stage; `images` and `minutes` bound all stages together."""
+        return Budget(epochs=self.epochs)
 
     def _optimizer(self, **changes: Any) -> Optimizer:
         """The optimiser that the common hyper-parameters describe, and `changes`."""
@@ -103,8 +118,8 @@ class GenerativeEstimator(Capabilities):
         Raises ValueError in one line for bad input, `Diverged` on NaN.
         """
         self.check_parameters()
-        x, labels = self._validate(X, y, reset=True)
-        self._learn(x, labels)
+        x, index = self._meet(X, y)
+        self._learn(x, index)
         return self
 
     def check_parameters(self) -> None:
@@ -119,79 +134,114 @@ class GenerativeEstimator(Capabilities):
         if len(self.betas) != 2:
             raise ValueError(f"betas is {self.betas!r}, expected two numbers such as 0.9,0.999")
 
+    def _meet(self, X: Any, y: Any) -> tuple[Tensor, Tensor | None]:
+        """See images and labels for the first time: the border is made from them, and they cross it."""
+        X = load(X) if isinstance(X, (str, Path)) else X
+        if isinstance(X, Data):
+            X = X.train
+        if isinstance(X, Part):
+            X, y = X.x, X.y if y is None else y
+        array, given = border.images(X, self._dtype)
+        if y is None and self._needs_labels:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        y = None if y is None else border.labels(y, len(array))
+        known = border.classes(y) if y is not None and self._uses_labels else None
+        for name in ("n_features_in_", "feature_names_in_"):  # scikit-learn's, of rows only
+            self.__dict__.pop(name, None)
+        if array.ndim == 2:
+            validate_data(self, X, reset=True, skip_check_array=True)
+        self.border_ = Border.of(array, given, self._pixels, known)
+        return self.border_.inward(array), None if known is None else self.border_.index(known)
+
+    @property
+    def classes_(self) -> NDArray[Any]:
+        """The distinct labels that `fit` saw, of a model that uses labels."""
+        if not (self._uses_labels and hasattr(self, "border_")):
+            raise AttributeError(f"{type(self).__name__} has no classes_")
+        return self.border_.classes
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        if can_classify(self):
+            tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags()
+        tags.target_tags.required = self._needs_labels
+        return tags
+
     def _learn(self, x: Tensor, y: Tensor | None, resume: bool = False, **options: Any) -> Training:
         """Build the nets and play the game; `options` are those of `Training`."""
         device, (rank, n_processes) = pick_device(self.device), world()
-        seed = agreed(int(check_random_state(self.random_state).randint(2**31 - 1)), device)
+        own = Seeds.of(agreed(_seed(self.random_state), device))
         shape = tuple(x.shape[1:])
-        nets = self._fresh_nets(shape, seed).to(device, self._dtype)
-        rng = make_rng(seed, device)
+        nets = self._fresh_nets(shape, own.build).to(device, self._dtype)
+        rng = make_rng(own.play, device)
         rng.rank, rng.world = rank, n_processes
         if len(x) < n_processes:
             raise ValueError(f"there are {len(x)} images for {n_processes} processes, expected one each at least")
         batch_size = min(self.batch_size, len(x) // n_processes * n_processes)
-        stream = Stream(x, y, batch_size, seed, device=device, dtype=self._dtype, rank=rank, world=n_processes)
-        options.setdefault("journal", Journal())
-        training = Training(
-            nets.train(), self._stages(shape), stream, rng, precision=self.precision, ema=self.ema, **options
-        )
+        stream = Stream(x, y, batch_size, own.order, device=device, dtype=self._dtype, rank=rank, world=n_processes)
+        budget = Budget(images=self.images, minutes=self.minutes)
+        common = {"budget": budget, "precision": self.precision, "ema": self.ema}
+        training = Training(nets, self._stages(shape), stream, rng, **common | options)
         progress = training.run(resume)
         self.nets_ = nets.eval()
         self.averaged_nets_ = None if training.average is None else training.average.nets.eval()
         self.journal_, self.n_iter_ = training.journal, max(1, progress.rounds)
+        self._fitted = self.get_params(deep=False)
         return training
 
     def _fresh_nets(self, shape: Shape, seed: int) -> Nets:
+        """The nets, the prior of a latent model among them; layers of torch draw from the global generator."""
+        ours, torchs = spawn(seed, 2)
         with torch.random.fork_rng([]):
-            torch.default_generator.manual_seed(seed)
-            return self._build(shape, make_rng(seed)).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+            torch.default_generator.manual_seed(torchs)
+            nets = self._build(shape, make_rng(ours))
+            if hasattr(self, "_prior"):
+                nets["prior"] = self._prior()
+            return nets.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     # --- files: safetensors and JSON, never code
 
     def save(self, folder: str | Path) -> Path:
-        """Write `weights.safetensors` and `model.json` into `folder`."""
+        """Write `weights.safetensors` and `model.json` into `folder`.
+
+        Raises ValueError in one line where hyper-parameters were changed after `fit` to those of other nets.
+        """
         check_is_fitted(self, "nets_")
         parameters = self.get_params(deep=False)
-        parameters["random_state"] = self.random_state if isinstance(self.random_state, int) else None
+        changed = [name for name, value in parameters.items() if value is not self._fitted[name]]
+        if changed:
+            fresh = self._fresh_nets(self.border_.inner_shape, 0).state_dict()
+            if {k: v.shape for k, v in fresh.items()} != {k: v.shape for k, v in self.nets_.state_dict().items()}:
+                was = ", ".join(f"{name} was {self._fitted[name]!r}, is {parameters[name]!r}" for name in changed)
+                raise ValueError(f"{was}: that is another model; the usual fix is to fit again, or to set it back")
+        if not isinstance(self.random_state, int):
+            parameters["random_state"] = None
         about = {
             "model": type(self).__name__,
             "parameters": parameters,
-            "shape": self.shape_,
-            "dtype": self.dtype_.name,
-            "range": self.range_,
+            "border": self.border_.to_json(),
             "rounds": self.n_iter_,
-            "classes": self.classes_.tolist() if self._uses_labels else [],
         }
-        return write_model(Path(folder), about, {"nets": self.nets_, "averaged": self.averaged_nets_})
+        return write_model(Path(folder), about, self.nets_, self.averaged_nets_)
 
     @classmethod
-    def load(cls: type[Self], folder: str | Path, device: str | None = None) -> Self:
+    def load(cls: type[Self], folder: str | Path, device: str | None = None, **given: Any) -> Self:
         """The model that `save` wrote, on `device` (by default where it was trained, if that is here, else auto).
 
-        Raises a one-line ValueError for another model or version, or a damaged file.
+        given: the parameters that are objects (an energy, a frozen net), by name: files hold no code.
+        Raises a one-line ValueError for another model or version, a damaged file, or an object that is missing.
         """
         about = read_about(Path(folder))
         if about["model"] != cls.__name__:
             raise ValueError(f"{folder} holds a {about['model']}, expected a {cls.__name__}")
-        parameters: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in about["parameters"].items()}
+        parameters = revived(table(cls), about["parameters"], given)
         here = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-        self = cls(
-            **parameters | {"device": device or (parameters["device"] if here.get(parameters["device"]) else "auto")}
-        )
-        self.shape_, self.dtype_ = tuple(about["shape"]), np.dtype(about["dtype"])
-        self.range_, self.n_iter_ = tuple(about["range"]), about["rounds"]
-        self.journal_ = Journal()
-        if self._uses_labels:
-            self.classes_ = np.asarray(about["classes"]) if about["classes"] else np.empty(0, np.int64)
-        if len(self.shape_) == 1:
-            self.n_features_in_ = self.shape_[0]
-        inner = (1, *self.shape_) if len(self.shape_) == 2 else self.shape_
-        where = pick_device(self.device)
-        loaded: list[Any] = []
-        for state in read_states(Path(folder), ("nets", "averaged")):
-            nets = self._fresh_nets(inner, 0).to(where, self._dtype).requires_grad_(False).eval()
-            if state:
-                nets.load_state_dict(state)
-            loaded.append(nets if state else None)
-        self.nets_, self.averaged_nets_ = loaded
+        parameters["device"] = device or (parameters["device"] if here.get(parameters["device"]) else "auto")
+        self = cls(**parameters)
+        self.border_, self.n_iter_, self.journal_ = Border.from_json(about["border"]), about["rounds"], Journal()
+        if len(self.border_.shape) == 1:
+            self.n_features_in_ = self.border_.shape[0]
+        nets = self._fresh_nets(self.border_.inner_shape, 0).to(pick_device(self.device), self._dtype)
+        self.nets_, self.averaged_nets_ = read_states(Path(folder), nets.requires_grad_(False).eval())
+        self._fitted = self.get_params(deep=False)
         return self

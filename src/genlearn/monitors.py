@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -13,31 +12,34 @@ from PIL import Image
 from genlearn._types import Nets
 from genlearn.data import Data
 from genlearn.draw import grid, scatter
-from genlearn.estimator import GenerativeEstimator
+from genlearn.estimator import GenerativeEstimator, seeds
 from genlearn.files import write_atomically
 from genlearn.metrics import parzen
 from genlearn.train import Monitor
 from genlearn.words import unknown
 
+GRADIENTS = "gradients"  # the norm of every layer's gradient, which the loop itself writes down
+
 
 def choose(estimator: GenerativeEstimator, data: Data, folder: Path, names: Sequence[str]) -> list[Monitor]:
     """The monitors that a model can have, once an epoch or 10,000 images.
 
-    Samples (into `folder`) and score always, others by name; ValueError for a name that there is not.
+    Samples (into `folder`), score and error always, others by name: parzen, gradients. ValueError for a name that there
+    is not.
     """
-    every = max(len(data.train), 10_000)
+    every, seed = max(len(data.train), 10_000), seeds(estimator.random_state).watch % 2**32
     known: dict[str, tuple[bool, Callable[[Nets, int], dict[str, float]]]] = {}
     if hasattr(estimator, "sample"):
-        known["samples"] = (True, Samples(estimator, folder, data))
+        known["samples"] = (True, Samples(estimator, folder, data, seed))
         if len(data.valid):
-            known["parzen"] = (False, Parzen(estimator, data))
+            known["parzen"] = (False, Parzen(estimator, data, seed))
     if hasattr(estimator, "score_samples") and len(data.valid):
         known["score"] = (True, Score(estimator, data))
-    if hasattr(estimator, "_classify") and estimator._n_classes and len(data.valid) and data.valid.y is not None:
+    if hasattr(estimator, "predict") and estimator._n_classes and len(data.valid) and data.valid.y is not None:
         known["error"] = (True, Error(estimator, data))
     for name in names:
-        if name not in known:
-            raise ValueError(unknown("monitor", name, tuple(known)))
+        if name not in (*known, GRADIENTS):
+            raise ValueError(unknown("monitor", name, (*known, GRADIENTS)))
     return [Monitor(name, every, run) for name, (always, run) in known.items() if always or name in names]
 
 
@@ -54,14 +56,16 @@ class Samples:
     estimator: GenerativeEstimator
     folder: Path
     data: Data
+    seed: int
 
     def __call__(self, nets: Nets, images: int) -> dict[str, float]:
         path = self.folder / f"images-{images:012d}.png"
         if len(self.data.shape) == 1 and self.data.shape[0] == 2:
-            points = self.estimator.sample(1000, random_state=0, nets=nets)
+            points = self.estimator.sample(1000, random_state=self.seed, nets=nets)
             write_atomically(path, scatter(points, self.data.train.x[:1000].numpy()))
         else:
-            write_atomically(path, _png(grid(self.estimator.sample(64, random_state=0, nets=nets), columns=8)))
+            sheet = grid(self.estimator.sample(64, random_state=self.seed, nets=nets), columns=8)
+            write_atomically(path, _png(sheet))
         return {}
 
 
@@ -73,9 +77,8 @@ class Score:
     data: Data
 
     def __call__(self, nets: Nets, images: int) -> dict[str, float]:
-        x = self.estimator._validate(self.data.valid.x[:200].numpy())[0]
-        score = self.estimator._blocks(self.estimator._scorer(nets), x)
-        return {f"valid/{self.estimator._score_kind(nets)}": score.mean().item()}
+        kind = self.estimator.score_kind(nets=nets)
+        return {f"valid/{kind}": float(self.estimator.score_samples(self.data.valid.x[:200], nets=nets).mean())}
 
 
 @dataclass
@@ -90,10 +93,8 @@ class Error:
         known = (self.data.valid.y >= 0).nonzero()[:1000, 0]
         if not len(known):
             return {}
-        x, y = self.estimator._validate(self.data.valid.x[known].numpy(), self.data.valid.y[known].numpy())
-        predicted = self.estimator._blocks(partial(self.estimator._classify, nets), x).argmax(1)
-        assert y is not None
-        return {"valid/error": 100 * predicted.cpu().ne(y).double().mean().item()}
+        predicted = self.estimator.predict(self.data.valid.x[known], nets=nets)
+        return {"valid/error": 100 * float((predicted != self.data.valid.y[known].numpy()).mean())}
 
 
 @dataclass
@@ -102,8 +103,9 @@ class Parzen:
 
     estimator: GenerativeEstimator
     data: Data
+    seed: int
 
     def __call__(self, nets: Nets, images: int) -> dict[str, float]:
         valid = self.data.valid.x[:1000]
-        samples = self.estimator.sample(10_000, random_state=0, nets=nets)
+        samples = self.estimator.sample(10_000, random_state=self.seed, nets=nets)
         return {"valid/parzen": parzen(samples, valid, valid).value}

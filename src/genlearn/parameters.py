@@ -12,8 +12,11 @@ from __future__ import annotations
 import inspect
 import math
 import types
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from torch import nn
 
 from genlearn.train.schedules import Schedule
 from genlearn.words import did_you_mean
@@ -48,6 +51,11 @@ class Parameter:
     help: str
 
     @property
+    def is_object(self) -> bool:
+        """Whether it is a module or a callable, which neither text nor a file can give."""
+        return any(kind is nn.Module or get_origin(kind) is Callable for kind in self.kinds)
+
+    @property
     def expected(self) -> str:
         """What is accepted, in words."""
         words = []
@@ -56,6 +64,10 @@ class Parameter:
                 words.append("none")
             elif kind is Schedule:
                 words.append("a schedule such as linear(0.1, 0, over=1e6)")
+            elif kind is nn.Module:
+                words.append("a torch.nn.Module")
+            elif get_origin(kind) is Callable:
+                words.append("a callable")
             elif get_origin(kind) is tuple:
                 words.append(f"numbers such as {','.join(map(str, self.default or (200, 200)))}")
             elif kind is not str:
@@ -68,11 +80,16 @@ class Parameter:
         """Raise a one-line ValueError if `value` is not accepted."""
         if not any(self._fits(kind, value) for kind in self.kinds) and value not in self.choices:
             hint = did_you_mean(value, self.choices)
-            raise ValueError(f"{self.name} is {value!r}, expected {self.expected}{hint and f'; {hint}'}")
+            shown = f"of type {type(value).__name__}" if self.is_object else repr(value)
+            raise ValueError(f"{self.name} is {shown}, expected {self.expected}{hint and f'; {hint}'}")
 
     def _fits(self, kind: Any, value: Any) -> bool:
         if kind is type(None):
             return value is None
+        if kind is nn.Module:
+            return isinstance(value, nn.Module)
+        if get_origin(kind) is Callable:
+            return callable(value)
         if get_origin(kind) is tuple:
             element = get_args(kind)[0]
             return isinstance(value, (tuple, list)) and all(self._fits(element, v) for v in value)
@@ -95,6 +112,8 @@ class Parameter:
 
     def parse(self, text: str) -> Any:
         """The value that `text` from a command line or a form means; a one-line ValueError if none."""
+        if self.is_object:
+            raise ValueError(f"{self.name} is {self.expected}, which text cannot give; the usual fix is Python")
         for kind in self.kinds:
             value = _read(kind, text.strip())
             if value is not None and self._fits(kind, value[0]):
@@ -148,3 +167,21 @@ def table(model: type) -> dict[str, Parameter]:
             next((m for m in marks if isinstance(m, str)), ""),
         )
     return rows
+
+
+def revived(rows: Mapping[str, Parameter], kept: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Hyper-parameters as they were before they went into JSON; the objects among them are `given`.
+
+    Raises a one-line ValueError for an object that is missing, and for one that is given but is no such parameter.
+    """
+    for name in given:
+        if name not in rows or not rows[name].is_object:
+            raise ValueError(f"{name} is given, but it is no parameter that is an object; the usual fix is set_params")
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in kept.items()}
+    values |= given
+    for name, value in values.items():
+        if name in rows and rows[name].is_object and name not in given and value is not None:
+            raise ValueError(
+                f"{name} was a {value['object']}, and files hold no code; the usual fix is load(folder, {name}=...)"
+            )
+    return values

@@ -26,12 +26,12 @@ from genlearn.data import Data, load
 from genlearn.estimator import GenerativeEstimator
 from genlearn.files import write_atomically
 from genlearn.metrics import Result, evaluate
-from genlearn.monitors import choose
+from genlearn.monitors import GRADIENTS, choose
 from genlearn.parallel import world
-from genlearn.train import Journal, Keeper, Progress
+from genlearn.parameters import revived, table
+from genlearn.train import Journal, Keeper, Progress, Stop
 
-FORMAT = 1
-BUDGET = ("epochs", "images", "minutes")
+FORMAT = 2
 
 
 @dataclass
@@ -111,10 +111,8 @@ class Run:
     @property
     def estimator(self) -> GenerativeEstimator:
         """A fresh model with the run's hyper-parameters."""
-        parameters: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in self.record["parameters"].items()
-        }
-        return registry.model(self.record["model"])(**parameters)
+        model = registry.model(self.record["model"])
+        return model(**revived(table(model), self.record["parameters"], {}))
 
     def model(self) -> GenerativeEstimator:
         """The trained model."""
@@ -162,13 +160,14 @@ class Run:
     ) -> GenerativeEstimator:
         """Train, or continue; the folder always holds what is needed to resume to the same bits.
 
-        `budget` (epochs, images, minutes) replaces the recorded one. SIGINT and SIGTERM checkpoint first and leave the
-        run `stopped`; a second SIGINT interrupts at once.
+        `budget` (epochs, images, minutes) replaces the recorded one; monitors: see `monitors.choose`. SIGINT and
+        SIGTERM checkpoint first and leave the run `stopped`; a second SIGINT interrupts at once.
         """
+        began = time.perf_counter()
         self.record["parameters"] |= budget or {}
         data, estimator, first = self.data(), self.estimator, world()[0] == 0
         # What can be wrong with the input is found before anything is written.
-        x, y = estimator._validate(data, reset=True)
+        x, y = estimator._meet(data, None)
         watch = choose(estimator, data, self.path / "samples", monitors)
         if first:
             (self.path / "samples").mkdir(parents=True, exist_ok=True)
@@ -177,7 +176,8 @@ class Run:
         journal, keeper = Journal(self.path if first else None), Keeper(self.path / "checkpoints")
         if not resume or not keeper.paths():
             journal.rewind(-1)  # from the start, perhaps after a kill before the first checkpoint
-        with _signals() as caught:
+        files = (self.record.get("spent", {}).get("files", 0.0) if resume else 0.0) + time.perf_counter() - began
+        with _signals() as stop:
             try:
                 training = estimator._learn(
                     x, y, resume,
@@ -185,8 +185,9 @@ class Run:
                     keeper=keeper,
                     keep_every=keep_every,
                     monitors=watch if first else (),
-                    stop=lambda: bool(caught),
-                    on_tick=lambda progress, limit: on_tick(progress, limit, journal) if on_tick else None,
+                    layers=GRADIENTS in monitors,
+                    stop=stop,
+                    on_tick=lambda progress, done: on_tick(progress, done, journal) if on_tick else None,
                 )  # fmt: skip
             except BaseException:
                 self.record["status"] = "failed"
@@ -195,18 +196,31 @@ class Run:
                 raise
             finally:
                 journal.close()
-        p, self.signal = training.progress, caught[0] if caught else 0
+        self.signal = stop.reason
+        if first:
+            ended = time.perf_counter()
+            estimator.save(self.path / "model")
+            self._account(training.progress, files + time.perf_counter() - ended)
+            self.write()
+        return estimator
+
+    def _account(self, p: Progress, files: float) -> None:
+        """What became of the training, and what it cost by the clock on the wall, on what (`files`: data and model)."""
+        before = self.record.get("spent", {}) if resume else {}
+        files = before.get("files", 0.0) + max(
+            wall - (p.seconds - sum(before.values()) + before.get("files", 0.0)), 0.0
+        )
+        spent = p.spent | {"files": files}
+        seconds = sum(spent.values())
         self.record |= {
             "status": "finished" if p.finished else "stopped",
             "ended": _now(),
             "images": p.images,
-            "seconds": round(p.seconds, 3),
-            "cost": {"device_hours": round(p.seconds * world()[1] / 3600, 5), "processes": world()[1]},
+            "players": p.players,
+            "seconds": round(seconds, 3),
+            "spent": {what: round(value, 3) for what, value in spent.items()},
+            "cost": {"device_hours": round(seconds * world()[1] / 3600, 5), "processes": world()[1]},
         }
-        if first:
-            estimator.save(self.path / "model")
-            self.write()
-        return estimator
 
     # --- evaluate
 
@@ -219,8 +233,8 @@ class Run:
             train=data.train.x,
             valid=data.valid.x,
             test=data.test.x,
-            sample=(lambda n: model.sample(n, random_state=seed)) if hasattr(model, "sample") else None,
-            likelihoods=(lambda x: model.log_likelihoods(x, random_state=seed))
+            sample=(lambda n, seed: model.sample(n, random_state=seed % 2**32)) if hasattr(model, "sample") else None,
+            likelihoods=(lambda x, seed: model.log_likelihoods(x, random_state=seed % 2**32))
             if hasattr(model, "log_likelihoods")
             else None,
             predict=model.predict if hasattr(model, "predict") else None,
@@ -237,21 +251,21 @@ class Run:
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[list[int]]:
-    """The SIGINT and SIGTERM that came; in a thread other than the main one nothing is caught."""
-    caught: list[int] = []
+def _signals() -> Iterator[Stop]:
+    """SIGINT and SIGTERM ask for a stop; in a thread other than the main one nothing is caught."""
+    stop = Stop()
     if threading.current_thread() is not threading.main_thread():
-        yield caught
+        yield stop
         return
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if caught and number == signal.SIGINT:
+        if stop.asked() and number == signal.SIGINT:
             raise KeyboardInterrupt
-        caught.append(number)
+        stop.ask(number)
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield caught
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,36 +16,56 @@ from genlearn import __version__
 from genlearn._types import Nets
 from genlearn.files import write_atomically
 
-FORMAT = 1
+FORMAT = 2
 
 
-def write_model(folder: Path, about: Mapping[str, Any], groups: Mapping[str, Nets | None]) -> Path:
-    """Write what is to be known `about` a model, and the states of its groups of nets."""
+def write_model(folder: Path, about: Mapping[str, Any], nets: Nets, averaged: Nets | None) -> Path:
+    """Write what is to be known `about` a model, its nets, and of the averaged ones what stands apart."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        f"{group}/{name}": t.detach().cpu().contiguous().clone()
-        for group, nets in groups.items()
-        if nets is not None
-        for name, t in nets.state_dict().items()
-    }
+    state = nets.state_dict()
+    tensors = {f"nets/{name}": t for name, t in state.items()}
+    if averaged is not None:
+        apart = {name: t for name, t in averaged.state_dict().items() if t.data_ptr() != state[name].data_ptr()}
+        tensors |= {f"averaged/{name}": t for name, t in apart.items()}
     about = {"format": FORMAT, "version": __version__, **about}
-    # Both contents are made before either is written; numpy's numbers become Python's.
-    text, weights = json.dumps(about, indent=2, default=lambda number: number.item()) + "\n", save(tensors)
+    # Both contents are made before either is written; numpy's numbers become Python's, an object its name.
+    text = json.dumps(about, indent=2, default=_plain) + "\n"
+    weights = save({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()})
     write_atomically(folder / "weights.safetensors", weights)
     write_atomically(folder / "model.json", text.encode())
     return folder
 
 
-def read_states(folder: Path, groups: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """The state of every group, empty where none was written; a one-line ValueError for a damaged file."""
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else {"object": getattr(value, "__name__", type(value).__name__)}
+
+
+def read_states(folder: Path, nets: Nets) -> tuple[Nets, Nets | None]:
+    """The weights into `nets`; and the averaged nets, if there are any, which share all else with them.
+
+    Raises a one-line ValueError for a damaged file, or one of other nets.
+    """
     try:
         tensors = load_file(folder / "weights.safetensors")
     except (SafetensorError, FileNotFoundError) as error:
         raise ValueError(
             f"{folder}/weights.safetensors is damaged or missing ({error}); the usual fix is to save the model again"
         ) from None
-    for group in groups:
-        yield {name.partition("/")[2]: t for name, t in tensors.items() if name.startswith(group + "/")}
+    groups: dict[str, dict[str, Tensor]] = {"nets": {}, "averaged": {}}
+    for name, t in tensors.items():
+        group, _, rest = name.partition("/")
+        groups[group][rest] = t
+    try:
+        nets.load_state_dict(groups["nets"])
+    except RuntimeError as error:
+        raise ValueError(f"the nets do not fit the weights in {folder}: {' '.join(str(error).split())}") from None
+    apart = groups["averaged"]
+    if not apart:
+        return nets, None
+    memo = {id(t): t for name, t in nets.state_dict(keep_vars=True).items() if name not in apart}
+    averaged = copy.deepcopy(nets, memo)
+    averaged.load_state_dict(apart, strict=False)
+    return nets, averaged
 
 
 def read_about(folder: Path) -> dict[str, Any]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -52,6 +55,22 @@ for command, example in EXAMPLES.items():
     app.command(epilog=f"Example: {example}")(command)
 
 
+def keep_freed_memory() -> None:
+    """Let glibc keep freed buffers: by default it hands large ones back to the system and faults them in at each step.
+
+    Doubling a 784 x 500 matrix took 105 us so, and 35 us with the memory kept. No effect elsewhere.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mmap_threshold, trim_threshold = -3, -1
+        mallopt(mmap_threshold, 1 << 28)
+        mallopt(trim_threshold, 1 << 29)
+
+
 def main() -> None:
-    """The console script."""
+    """The console script: this process is ours, so its threads and its memory are set for training."""
+    # Read when torch is loaded. Threads that wait spin for so many rounds before they sleep: where other work shares
+    # the cores, spinning on made a small GAN five times as slow; sleeping at once costs half as much on idle ones.
+    os.environ.setdefault("GOMP_SPINCOUNT", "50000")
+    keep_freed_memory()
     app(prog_name="genlearn")

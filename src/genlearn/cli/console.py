@@ -122,7 +122,7 @@ def answer(as_json: bool, content: Any, *readable: str | Table) -> None:
 
 
 @contextmanager
-def training(title: str, minutes: float | None) -> Iterator[Callable[[Progress, float, Journal], None]]:
+def training(title: str) -> Iterator[Callable[[Progress, float, Journal], None]]:
     """A tick for `Run.train`: a bar on a terminal, else a line every few seconds."""
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
@@ -135,13 +135,11 @@ def training(title: str, minutes: float | None) -> Iterator[Callable[[Progress, 
     with Bars(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bars:
         task = bars.add_task(title, total=None, state="")
 
-        def tick(p: Progress, limit: float, journal: Journal) -> None:
+        def tick(p: Progress, done: float, journal: Journal) -> None:
             nonlocal last
-            of_time = p.stage_seconds / (60 * minutes) if minutes else 0.0
-            done = min(max(p.stage_images / limit, of_time), 1.0)
             state = f"{p.images:,} images {_latest(journal)}"
-            bars.update(task, total=1.0, completed=done, state=state)
-            if bars.disable and (time.monotonic() - last > EVERY or done == 1):
+            bars.update(task, total=1.0, completed=min(done, 1.0), state=state)
+            if bars.disable and (time.monotonic() - last > EVERY or done >= 1):
                 last = time.monotonic()
                 say(f"{title}: {done:.0%}, {state}, {p.seconds:.1f} s")
 

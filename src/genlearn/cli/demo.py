@@ -37,7 +37,7 @@ def demo(
         run, resume = recipe.run()
         runs.append(run)
         if run.record["status"] != "finished":
-            with training(f"{name} on {DATA}", None) as tick:
+            with training(f"{name} on {DATA}") as tick:
                 run.train(resume, tick)
             if run.signal:
                 say(f"stopped; continue with: genlearn demo --out {out}")

@@ -35,7 +35,7 @@ def train(
     size: Annotated[int | None, Option(help="Pixels a side of the images of a folder.")] = None,
     grey: Annotated[bool | None, Option("--grey/--color", help="How to read a folder.")] = None,
     alpha: Annotated[str | None, Option(help="Transparency of a folder's images: white or keep.")] = None,
-    monitor: Annotated[list[str], Option(help="What to watch beside the losses: parzen, score.")] = [],  # noqa: B006
+    monitor: Annotated[list[str], Option(help="What to watch beside the losses: parzen, gradients.")] = [],  # noqa: B006
     keep_every: Annotated[float, Option(min=0, help="Seconds between checkpoints.")] = 30.0,
     processes: Annotated[int, Option(min=1, help="Processes on this machine.")] = 1,
     resume: Annotated[bool, Option("--resume", help="Continue a run; budgets that are given replace its own.")] = False,
@@ -97,7 +97,7 @@ def _train(recipe: Recipe, monitors: list[str], keep_every: float, as_json: bool
         run, resume = _agreed(recipe, rank, n)
         title = f"{run.record['model']} on {run.record['data']['source']}"
         if rank == 0:
-            with training(title, run.record["parameters"]["minutes"]) as tick:
+            with training(title) as tick:
                 run.train(resume, tick, monitors, keep_every)
             _print_end(run, as_json)
         else:

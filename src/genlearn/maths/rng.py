@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -31,6 +32,20 @@ def make_rng(seed: int, device: torch.device | str = "cpu") -> Rng:
 def spawn(seed: int, n: int) -> list[int]:
     """n seeds that give independent generators, of one seed (numpy's SeedSequence)."""
     return [int(child.generate_state(1, np.uint64)[0] >> 1) for child in np.random.SeedSequence(seed).spawn(n)]
+
+
+class Seeds(NamedTuple):
+    """Independent seeds of everything that is random in a run."""
+
+    build: int
+    play: int
+    order: int
+    watch: int
+
+    @classmethod
+    def of(cls, seed: int) -> Seeds:
+        """Those of one seed."""
+        return cls(*spawn(seed, 4))
 
 
 def _rows(noise: Tensor, rng: torch.Generator) -> Tensor:

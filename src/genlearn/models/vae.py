@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from torch import Tensor, nn
 
 from genlearn._types import Batch, Likelihood, Logs, Nets, ScoreKind, Visible
+from genlearn.capabilities import Encoder
 from genlearn.estimator import GenerativeEstimator, Shape
 from genlearn.losses.elbo import importance_bound, kl_standard_normal, log_bernoulli, log_normal
 from genlearn.maths.rng import Rng, bernoulli, make_rng, normal
 from genlearn.nets.conv import ConvDecoder, ConvEncoder, image_shape
 from genlearn.nets.mlp import MLP, Activation
+from genlearn.nets.priors import NormalPrior, Prior
 from genlearn.parameters import Range
 from genlearn.train import Player, Stage, Stream
 
 
+class VAENets(Nets):
+    """Encoder, decoder, the law of the pixels around its output, and of the codes."""
+
+    encoder: nn.Module
+    decoder: nn.Module
+    pixels: PixelBias
+    prior: Prior
+
+
 @dataclass(kw_only=True, eq=False, repr=False)
-class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator):  # type: ignore[misc]
+class VAE(Encoder, GenerativeEstimator):
     """Variational autoencoder: p(x) = E_{z ~ N(0, I)} p(x | z), trained by the evidence lower bound (in nats)
 
     ELBO = E_{q(z | x)}[log p(x | z)] - beta KL(q(z | x) || p(z)),  q(z | x) = N(mean(x), diag exp(log_var(x))).
 
     p(x | z) is Bernoulli on [0, 1] pixels or Gaussian with one learned variance. `transform` gives the mean of
     q(z | x), `inverse_transform` E[x | z]; `score_samples` is the ELBO (beta = 1) with 16 fixed draws of the noise,
-    shared by all rows.
+    shared by all rows; of binary pixels if Bernoulli, however it was trained (`binarize`).
 
     Kingma and Welling 2014, algorithm 1 and equation 10; Higgins et al. 2017 (beta); Burda et al. 2016 (IWAE bound).
     """
@@ -45,16 +55,17 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
 
     family: ClassVar[str] = "autoencoder"
     paper: ClassVar[str] = "Kingma and Welling 2014"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"tiny": {"hidden": (16,), "n_latent": 3}}
 
     @property
-    def _pixels(self) -> bool:  # type: ignore[override]
-        return self.likelihood == "bernoulli"
+    def _law(self) -> Visible:
+        return "binary" if self.likelihood == "bernoulli" else "gaussian"
 
     @property
     def _n_features_out(self) -> int:
         return self.n_latent
 
-    def _build(self, shape: Shape, rng: torch.Generator) -> Nets:
+    def _build(self, shape: Shape, rng: torch.Generator) -> VAENets:
         d, k = math.prod(shape), self.n_latent
         encoder: nn.Module
         decoder: nn.Module
@@ -65,30 +76,33 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
         else:
             encoder = MLP((d, *self.hidden, 2 * k), self.activation)
             decoder = MLP((k, *self.hidden[::-1], d), self.activation)
-        return nn.ModuleDict({"encoder": encoder, "decoder": decoder, "pixels": PixelBias(d, self.likelihood)})
+        return VAENets(encoder=encoder, decoder=decoder, pixels=PixelBias(d, self.likelihood))
+
+    def _prior(self) -> Prior:
+        return NormalPrior(self.n_latent)
 
     def _stages(self, shape: Shape) -> Sequence[Stage]:
         owns = ("encoder", "decoder", "pixels")
         return [Stage("learn", [Player("vae", owns, self._loss, self._optimizer())], self._budget(), start=self._start)]
 
     @staticmethod
-    def _start(nets: Nets, stream: Stream, rng: Rng) -> None:
-        pixels: PixelBias = nets["pixels"]  # type: ignore[assignment]
-        pixels.fit(stream.mean(), None if pixels.bernoulli else stream.variance())
+    def _start(nets: VAENets, stream: Stream, rng: Rng) -> None:
+        nets.pixels.fit(stream.mean(), None if nets.pixels.bernoulli else stream.variance())
 
     def _binary(self, x: Tensor, rng: torch.Generator) -> Tensor:
         return bernoulli(x, rng) if self.binarize and self.likelihood == "bernoulli" else x
 
-    def _posterior(self, nets: Nets, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _posterior(self, nets: VAENets, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z | x), each [B, L]."""
-        mean, log_var = nets["encoder"](x.flatten(1)).chunk(2, 1)
+        mean, log_var = nets.encoder(x.flatten(1)).chunk(2, 1)
         return mean, log_var
 
-    def _log_p(self, nets: Nets, x: Tensor, z: Tensor) -> Tensor:
+    def _log_p(self, nets: VAENets, x: Tensor, z: Tensor) -> Tensor:
         """log p(x | z) in nats [B]."""
-        return nets["pixels"](x.flatten(1), nets["decoder"](z))  # type: ignore[no-any-return]
+        log_p: Tensor = nets.pixels(x.flatten(1), nets.decoder(z))
+        return log_p
 
-    def _loss(self, nets: Nets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
+    def _loss(self, nets: VAENets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
         """-ELBO, one draw of z = mean + exp(log_var / 2) eps for each image."""
         x = self._binary(batch.x, rng)
         mean, log_var = self._posterior(nets, x)
@@ -97,50 +111,45 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
         kl = kl_standard_normal(mean, log_var).mean()
         return reconstruction + self.beta * kl, {"reconstruction": reconstruction, "kl": kl}
 
-    def _log_weights(self, nets: Nets, x: Tensor, noise: Tensor) -> Tensor:
+    def _log_weights(self, nets: VAENets, x: Tensor, noise: Tensor) -> Tensor:
         """log p(x, z) - log q(z | x) for z = mean + sd * noise: noise [K, 1 or B, L] -> [K, B]."""
         mean, log_var = self._posterior(nets, x)
-        zero, log_w = torch.zeros_like(mean), []
+        log_w = []
         for eps in noise:
             z = mean + (0.5 * log_var).exp() * eps
-            log_w.append(self._log_p(nets, x, z) + log_normal(z, zero, zero) - log_normal(z, mean, 0.5 * log_var))
+            log_w.append(self._log_p(nets, x, z) + nets.prior.log_prob(z) - log_normal(z, mean, 0.5 * log_var))
         return torch.stack(log_w)
 
-    def _elbo(self, nets: Nets, x: Tensor, noise: Tensor) -> Tensor:
+    def _elbo(self, nets: VAENets, x: Tensor, noise: Tensor) -> Tensor:
         """The mean of log p(x | z) over the noise, minus the KL term in closed form [B]."""
         mean, log_var = self._posterior(nets, x)
         sd = (0.5 * log_var).exp()
         fit = torch.stack([self._log_p(nets, x, mean + sd * eps) for eps in noise]).mean(0)
         return fit - kl_standard_normal(mean, log_var)
 
-    def _sample(self, nets: Nets, n: int, rng: torch.Generator) -> Tensor:
-        return self._decode(nets, normal((n, self.n_latent), rng, self._dtype))
-
-    def _encode(self, nets: Nets, x: Tensor) -> Tensor:
+    def _encode(self, nets: VAENets, x: Tensor) -> Tensor:
         return self._posterior(nets, x)[0]
 
-    def _decode(self, nets: Nets, z: Tensor) -> Tensor:
-        return nets["pixels"].mean(nets["decoder"](z))  # type: ignore[operator,no-any-return]
+    def _decode(self, nets: VAENets, z: Tensor) -> Tensor:
+        return nets.pixels.mean(nets.decoder(z))
 
-    def _score_kind(self, nets: Nets) -> ScoreKind:
+    def _score_kind(self, nets: VAENets) -> ScoreKind:
         return "lower bound"
 
-    def _scorer(self, nets: Nets) -> Callable[[Tensor], Tensor]:
+    def _scorer(self, nets: VAENets) -> Callable[[Tensor], Tensor]:
         device = next(nets.parameters()).device
         noise = normal((16, 1, self.n_latent), make_rng(0, device), self._dtype)
         return lambda x: self._elbo(nets, x, noise)
 
-    def _likelihoods(self, nets: Nets, x: Tensor, rng: torch.Generator) -> dict[str, Likelihood]:
+    def _likelihoods(self, nets: VAENets, x: Tensor, rng: torch.Generator) -> dict[str, Likelihood]:
         elbo, iwae = [], []
         for rows in x.split(500):
-            rows = self._binary(rows, rng)
             noise = normal((50, len(rows), self.n_latent), rng, rows.dtype)
             elbo.append(self._elbo(nets, rows, noise[:8]))
             iwae.append(importance_bound(self._log_weights(nets, rows, noise)))
-        law: Visible = "binary" if self.likelihood == "bernoulli" else "gaussian"
         return {
-            "ELBO": Likelihood(torch.cat(elbo), "lower bound", law=law),
-            "IWAE-50": Likelihood(torch.cat(iwae), "lower bound", law=law),
+            "ELBO": Likelihood(torch.cat(elbo), "lower bound", law=self._law),
+            "IWAE-50": Likelihood(torch.cat(iwae), "lower bound", law=self._law),
         }
 
 

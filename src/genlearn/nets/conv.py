@@ -81,7 +81,8 @@ class ConvEncoder(nn.Module):
         self.out = nn.Linear(channels[-1] * sizes[-1][0] * sizes[-1][1], n_out)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.out(self.layers(x).flatten(1))  # type: ignore[no-any-return]
+        y: Tensor = self.out(self.layers(x).flatten(1))
+        return y
 
 
 class ConvDecoder(nn.Module):
@@ -101,4 +102,5 @@ class ConvDecoder(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.layers(self.inp(z).unflatten(1, self.first))  # type: ignore[no-any-return]
+        x: Tensor = self.layers(self.inp(z).unflatten(1, self.first))
+        return x

@@ -27,11 +27,11 @@ def activation(name: str) -> nn.Module:
     return nn.LeakyReLU(0.2) if name == "leaky_relu" else ACTIVATIONS[name]()
 
 
-def dropout(x: Tensor, keep: float, rng: torch.Generator | None) -> Tensor:
-    """x * m / keep with m ~ Bernoulli(keep) for every element; x itself if `rng` is None or keep = 1."""
-    if rng is None or keep == 1.0:
+def dropout(x: Tensor, p: float, rng: torch.Generator | None) -> Tensor:
+    """x m / (1 - p) with m ~ Bernoulli(1 - p) for every element; x itself if `rng` is None or p = 0."""
+    if rng is None or p == 0:
         return x
-    return x * (coins(x.shape, keep, rng) * x.new_tensor(1 / keep))
+    return x * (coins(x.shape, 1 - p, rng) * x.new_tensor(1 / (1 - p)))
 
 
 def init_uniform(module: nn.Module, limit: float, rng: torch.Generator) -> None:
@@ -49,7 +49,8 @@ class Maxout(nn.Module):
         self.linear = nn.Linear(n_in, units * pieces)
 
     def forward(self, x: Tensor) -> Tensor:
-        return _Max.apply(self.linear(x).unflatten(1, (self.pieces, -1)))  # type: ignore[no-untyped-call,no-any-return]
+        y: Tensor = _Max.apply(self.linear(x).unflatten(1, (self.pieces, -1)))  # type: ignore[no-untyped-call]
+        return y
 
 
 class _Max(torch.autograd.Function):
@@ -65,14 +66,15 @@ class _Max(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         (share,) = ctx.saved_tensors
-        return grads[0].unsqueeze(1) * share  # type: ignore[no-any-return]
+        gradient: Tensor = grads[0].unsqueeze(1) * share
+        return gradient
 
 
 class MLP(nn.Module):
     """Layers of `sizes` with an activation (or maxout) between them, linear at the end: [B, ...] -> [B, sizes[-1]].
 
-    `pieces` > 0 makes the hidden layers maxout. `keep_input` and `keep_hidden` are the probabilities with which dropout
-    keeps a unit; it acts where the caller gives `rng`.
+    `pieces` > 0 makes the hidden layers maxout. `input_dropout` and `dropout` are the probabilities with which an input
+    and a hidden unit are dropped, where the caller gives `rng`.
     """
 
     def __init__(
@@ -81,8 +83,8 @@ class MLP(nn.Module):
         activation_name: str = "relu",
         *,
         pieces: int = 0,
-        keep_input: float = 1.0,
-        keep_hidden: float = 1.0,
+        input_dropout: float = 0.0,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         pairs = list(zip(sizes, sizes[1:], strict=False))
@@ -91,15 +93,16 @@ class MLP(nn.Module):
             for n, m in pairs[:-1]
         )
         self.out = nn.Linear(*pairs[-1])
-        self.keep_input, self.keep_hidden = keep_input, keep_hidden
+        self.input_dropout, self.dropout = input_dropout, dropout
 
     def features(self, x: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """The last hidden layer [B, sizes[-2]]."""
         x = x.flatten(1)
         for i, layer in enumerate(self.hidden):
-            x = layer(dropout(x, self.keep_input if i == 0 else self.keep_hidden, rng))
+            x = layer(dropout(x, self.dropout if i else self.input_dropout, rng))
         return x
 
     def forward(self, x: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        last = self.keep_hidden if len(self.hidden) else self.keep_input
-        return self.out(dropout(self.features(x, rng), last, rng))  # type: ignore[no-any-return]
+        last = self.dropout if len(self.hidden) else self.input_dropout
+        y: Tensor = self.out(dropout(self.features(x, rng), last, rng))
+        return y

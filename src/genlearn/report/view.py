@@ -124,7 +124,7 @@ def twins(x: NDArray[Any], train: Tensor) -> NDArray[Any]:
 
 def weights(name: str, model: GenerativeEstimator) -> Picture | None:
     """The weights W [pixels, units] of the first net that has such a matrix, as pictures."""
-    shape = model.shape_
+    shape = model.border_.shape
     if len(shape) < 2 or (len(shape) == 3 and shape[0] not in (1, 3)):
         return None
     for net in model.nets_.values():

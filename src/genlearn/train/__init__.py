@@ -1,16 +1,21 @@
 """The trainer: players, stages, streams and one loop; it knows no model by name."""
 
+from genlearn.train.average import Average
 from genlearn.train.checkpoint import Keeper
-from genlearn.train.game import Budget, JointLoss, Loss, Player, Stage
+from genlearn.train.game import Budget, Game, JointLoss, Loss, Player, Prepare, Setup, Stage
 from genlearn.train.journal import Journal
-from genlearn.train.loop import Diverged, Monitor, Progress, Training
+from genlearn.train.loop import Diverged, Progress, Training
+from genlearn.train.monitor import Monitor
 from genlearn.train.optim import Optimizer, OptimizerName
 from genlearn.train.schedules import Schedule
+from genlearn.train.stop import Stop
 from genlearn.train.stream import Stream
 
 __all__ = [
+    "Average",
     "Budget",
     "Diverged",
+    "Game",
     "JointLoss",
     "Journal",
     "Keeper",
@@ -19,9 +24,12 @@ __all__ = [
     "Optimizer",
     "OptimizerName",
     "Player",
+    "Prepare",
     "Progress",
     "Schedule",
+    "Setup",
     "Stage",
+    "Stop",
     "Stream",
     "Training",
 ]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genlearn.files import write_atomically
 
-FORMAT = 1
+FORMAT = 2
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,16 +16,34 @@ from genlearn.parallel import average
 from genlearn.train.optim import Optimizer
 from genlearn.train.stream import Stream
 
-Loss: TypeAlias = Callable[[Nets, Batch, Rng], tuple[Tensor, Logs]]
-"""(nets, batch, rng) -> (scalar, logs): pure in the parameters; never a backward pass, never a step."""
 
-JointLoss: TypeAlias = Callable[[Nets, Batch, Rng], tuple[dict[str, Tensor], Logs]]
-"""Every player's scalar, by name, from one shared forward pass."""
+class Loss(Protocol):
+    """(nets, batch, rng) -> (scalar, logs): pure in the parameters; never a backward pass, never a step."""
+
+    def __call__(self, nets: Any, batch: Batch, rng: Rng, /) -> tuple[Tensor, Logs]: ...
+
+
+class JointLoss(Protocol):
+    """Every player's scalar, by name, from one shared forward pass."""
+
+    def __call__(self, nets: Any, batch: Batch, rng: Rng, /) -> tuple[dict[str, Tensor], Logs]: ...
+
+
+class Setup(Protocol):
+    """What a stage does once, at its start or its end; without gradient."""
+
+    def __call__(self, nets: Any, stream: Stream, rng: Rng, /) -> None: ...
+
+
+class Prepare(Protocol):
+    """Maps each batch; without gradient."""
+
+    def __call__(self, nets: Any, batch: Batch, rng: Rng, /) -> Batch: ...
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How long a stage lasts, whichever comes first: images seen by its first player, epochs, minutes."""
+    """How long to play, whichever comes first: images seen (by a stage's first player), epochs, minutes."""
 
     images: float | None = None
     epochs: float | None = None
@@ -37,14 +55,20 @@ class Budget:
         limits += [float("inf") if self.epochs is None else self.epochs * n]
         return min(limits)
 
+    @property
+    def seconds(self) -> float:
+        """The time; infinite where there is no limit."""
+        return float("inf") if self.minutes is None else 60 * self.minutes
+
 
 @dataclass(frozen=True)
 class Player:
     """Descends `loss` over what it `owns`, and changes nothing else.
 
     owns: names of nets ("G") or prefixes of parameter names ("rbm.W"). steps: per round, a number or f(round).
-    after: a projection of its parameters after each step (weight clipping, max-norm). A loss may move buffers (chains,
-    running statistics) of the nets that it runs: purity is of parameters.
+    after: a projection of its parameters after each step (weight clipping, max-norm). clip: the largest norm of its
+    gradient; a longer one is scaled down. A loss may move buffers (chains, running statistics) of the nets that it
+    runs: purity is of parameters.
     """
 
     name: str
@@ -52,43 +76,56 @@ class Player:
     loss: Loss
     optimizer: Optimizer
     steps: int | Callable[[int], int] = 1
-    after: Callable[[Nets], None] | None = None
+    after: Callable[[Any], None] | None = None
+    clip: float | None = None
 
     def parameters(self, nets: Nets) -> list[tuple[str, nn.Parameter]]:
         """The named parameters that it owns."""
-        owned = [
-            (name, p)
-            for name, p in nets.named_parameters()
-            if any(name == own or name.startswith(own + ".") for own in self.owns)
-        ]
+        owned = [(name, p) for name, p in nets.named_parameters() if any(_below(name, own) for own in self.owns)]
         if not owned:
             raise ValueError(f"player {self.name!r} owns {', '.join(self.owns)}, which names no parameter")
         return owned
+
+
+def _below(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(prefix + ".")
 
 
 @dataclass(frozen=True)
 class Stage:
     """Players, a budget and the order of play.
 
-    start(nets, stream, rng): once, before the first round (biases from the data, chains, untying). prepare(nets, batch,
-    rng): maps each batch without gradient. Play alternates, each step on a fresh batch; with `simultaneous` all
-    gradients are taken at the same point, on the same batch and noise, then all step. A `joint` loss gives all players
-    their scalars from one forward pass: the same simultaneous play without the repeated work. With `labelled` only the
-    images with a known label are played, and an epoch is a pass over them.
+    budget: the stage's own, most often epochs; share: its part of what the budget of the whole training leaves, in
+    proportion to the shares of the stages still to come. start(nets, stream, rng): once, before the first round
+    (biases from the data, chains, untying); finish: once, after the last, on the nets and on the average (a density of
+    the codes). prepare(nets, batch, rng): maps each batch without gradient. Play alternates, each step on a fresh
+    batch; if `simultaneous`, all gradients are taken at the same point, on the same batch and noise, then all step; a
+    `joint` loss is its fast path: all scalars from one forward pass. labelled: the share of each batch that shows
+    a known label (`Stream.select`).
     """
 
     name: str
     players: Sequence[Player]
     budget: Budget = field(default_factory=Budget)
-    start: Callable[[Nets, Stream, Rng], None] | None = None
-    prepare: Callable[[Nets, Batch, Rng], Batch] | None = None
+    share: float = 1.0
+    start: Setup | None = None
+    prepare: Prepare | None = None
+    finish: Setup | None = None
     simultaneous: bool = False
     joint: JointLoss | None = None
-    labelled: bool = False
+    labelled: float = 0.0
 
 
-class Seat:
-    """A player at the table: its parameters, its optimiser and the images that it has seen."""
+class Move(NamedTuple):
+    """What a player's loss gave at one point: the gradient of what it owns, the loss and its logs."""
+
+    gradients: Sequence[Tensor]
+    loss: Tensor
+    logs: Logs
+
+
+class Playing:
+    """A player in play: its parameters, its optimiser and the images that it has seen."""
 
     def __init__(self, player: Player, nets: Nets) -> None:
         self.player = player
@@ -98,10 +135,23 @@ class Seat:
         self.optimizer = player.optimizer.build(named)
         self.seen = 0
 
-    def step(self, grads: Sequence[Tensor], nets: Nets, images: int) -> None:
-        """One step along the gradients averaged over processes, then the projection."""
+    def step(self, move: Move, nets: Nets, images: int, norms: bool = False, layers: bool = False) -> Logs:
+        """One step along the gradients averaged over processes, then the projection; the logs of the move.
+
+        norms: with the norm of the gradient, before it is clipped; layers: with that of every layer.
+        """
         self.player.optimizer.schedule(self.optimizer, self.seen)
-        for p, g in zip(self.owned, average(list(grads)), strict=True):
+        gradients, name = average(list(move.gradients)), self.player.name
+        logs = {f"{name}/loss": move.loss.detach()} | {f"{name}/{k}": v.detach() for k, v in move.logs.items()}
+        if norms or self.player.clip is not None:
+            lengths = torch.stack(torch._foreach_norm(gradients))
+            length = lengths.norm()
+            if norms:
+                logs[f"{name}/gradient"] = length
+                logs |= self._by_layer(lengths) if layers else {}
+            if self.player.clip is not None:
+                torch._foreach_mul_(gradients, (self.player.clip / length.clamp_min(1e-12)).clamp_max(1.0))
+        for p, g in zip(self.owned, gradients, strict=True):
             p.grad = g
         self.optimizer.step()
         for p in self.owned:
@@ -110,92 +160,112 @@ class Seat:
             with torch.no_grad():
                 self.player.after(nets)
         self.seen += images
+        return logs
+
+    def _by_layer(self, lengths: Tensor) -> Logs:
+        layers: dict[str, list[int]] = {}
+        for i, name in enumerate(self.names):
+            layers.setdefault(name.rpartition(".")[0], []).append(i)
+        return {f"{self.player.name}/gradient of {name}": lengths[i].norm() for name, i in layers.items()}
 
 
-class Table:
-    """The seats of one stage; `round` plays one round and returns its logs. Owned sets must be disjoint."""
+class Game:
+    """The players of one stage in play; `round` plays one round and returns its logs. Owned sets must be disjoint.
 
-    def __init__(self, stage: Stage, nets: Nets, precision: str) -> None:
-        self.stage, self.nets, self.autocast = stage, nets, precision == "bf16"
-        self.seats = [Seat(player, nets) for player in stage.players]
+    Modules of which no player owns anything are put in evaluation mode, the others in training mode.
+    """
+
+    def __init__(self, stage: Stage, nets: Nets, precision: str = "float32", layers: bool = False) -> None:
+        self.stage, self.nets, self.autocast, self.layers = stage, nets, precision == "bf16", layers
+        self.players = [Playing(player, nets) for player in stage.players]
         owner: dict[str, str] = {}
-        for seat in self.seats:
-            for name in seat.names:
-                if owner.setdefault(name, seat.player.name) != seat.player.name:
+        for playing in self.players:
+            for name in playing.names:
+                if owner.setdefault(name, playing.player.name) != playing.player.name:
                     raise ValueError(
-                        f"{name} is owned by {owner[name]!r} and {seat.player.name!r}, expected one owner; "
+                        f"{name} is owned by {owner[name]!r} and {playing.player.name!r}, expected one owner; "
                         "the usual fix is to list the net in one player only"
                     )
-        if (stage.simultaneous or stage.joint) and any(player.steps != 1 for player in stage.players):
+        if stage.joint is not None and not stage.simultaneous:
+            raise ValueError(f"stage {stage.name!r} has a joint loss, expected simultaneous=True beside it")
+        if stage.simultaneous and any(player.steps != 1 for player in stage.players):
             raise ValueError(
                 f"stage {stage.name!r} is simultaneous: every player plays one step a round, expected steps=1"
             )
-        nets.requires_grad_(False)
+        nets.requires_grad_(False).eval()
+        for net in nets.values():
+            _train({id(p) for p in self.owned}, net)
 
-    def round(self, stream: Stream, rng: Rng, number: int) -> Logs:
-        """One round: every player plays its steps, in order or at once."""
-        if self.stage.joint is not None or self.stage.simultaneous:
-            return self._at_once(stream, rng)
+    @property
+    def owned(self) -> list[nn.Parameter]:
+        """What all players own together."""
+        return [p for playing in self.players for p in playing.owned]
+
+    def round(self, stream: Stream, rng: Rng, number: int, norms: bool = False) -> Logs:
+        """One round: every player plays its steps, in order or at once; with the norms of the gradients, if asked."""
         logs: Logs = {}
-        for seat in self.seats:
-            steps = seat.player.steps
+        if self.stage.simultaneous:
+            moves = self._at_once(self._batch(stream, rng, self.players[0].seen), rng)
+            for playing, move in zip(self.players, moves, strict=True):
+                logs |= playing.step(move, self.nets, stream.batch_size, norms, self.layers)
+            return logs
+        for playing in self.players:
+            steps = playing.player.steps
             for _ in range(steps if isinstance(steps, int) else steps(number)):
-                batch = self._batch(stream, rng)
-                logs |= self._scalars(seat, *self._gradients(seat, batch, rng), stream.batch_size)
+                move = self.move(playing, self._batch(stream, rng, playing.seen), rng)
+                logs |= playing.step(move, self.nets, stream.batch_size, norms, self.layers)
         return logs
 
-    def _batch(self, stream: Stream, rng: Rng) -> Batch:
-        batch = next(stream)
+    def _batch(self, stream: Stream, rng: Rng, seen: int) -> Batch:
+        batch = next(stream)._replace(seen=seen)
         if self.stage.prepare is None:
             return batch
         with torch.no_grad():
-            return self.stage.prepare(self.nets, batch, rng)
+            return self.stage.prepare(self.nets, batch, rng)._replace(seen=seen)
 
-    def _gradients(self, seat: Seat, batch: Batch, rng: Rng) -> tuple[Sequence[Tensor], Tensor, Logs]:
-        for p in seat.owned:
+    def move(self, playing: Playing, batch: Batch, rng: Rng) -> Move:
+        """The loss of a player and its gradient; no parameter changes."""
+        for p in playing.owned:
             p.requires_grad_(True)
         with self._cast(batch):
-            loss, logs = seat.player.loss(self.nets, batch, rng)
-        grads = torch.autograd.grad(loss, seat.owned)
-        for p in seat.owned:
+            loss, logs = playing.player.loss(self.nets, batch, rng)
+        gradients = torch.autograd.grad(loss, playing.owned)
+        for p in playing.owned:
             p.requires_grad_(False)
-        return grads, loss, logs
+        return Move(gradients, loss, logs)
 
-    def _scalars(self, seat: Seat, grads: Sequence[Tensor], loss: Tensor, logs: Logs, images: int) -> Logs:
-        seat.step(grads, self.nets, images)
-        name = seat.player.name
-        return {f"{name}/loss": loss.detach()} | {f"{name}/{key}": value.detach() for key, value in logs.items()}
-
-    def _at_once(self, stream: Stream, rng: Rng) -> Logs:
-        batch = self._batch(stream, rng)
+    def _at_once(self, batch: Batch, rng: Rng) -> list[Move]:
         if self.stage.joint is not None:
-            results = self._joint(batch, rng)
-        else:
-            noise, results = rng.get_state(), []
-            for seat in self.seats:
-                rng.set_state(noise)
-                results.append(self._gradients(seat, batch, rng))
-        logs: Logs = {}
-        for seat, result in zip(self.seats, results, strict=True):
-            logs |= self._scalars(seat, *result, stream.batch_size)
-        return logs
+            return self._joint(self.stage.joint, batch, rng)
+        noise, moves = rng.get_state(), []
+        for playing in self.players:
+            rng.set_state(noise)
+            moves.append(self.move(playing, batch, rng))
+        return moves
 
-    def _joint(self, batch: Batch, rng: Rng) -> list[tuple[Sequence[Tensor], Tensor, Logs]]:
-        assert self.stage.joint is not None
-        owned = [p for seat in self.seats for p in seat.owned]
-        for p in owned:
+    def _joint(self, joint: JointLoss, batch: Batch, rng: Rng) -> list[Move]:
+        for p in self.owned:
             p.requires_grad_(True)
         with self._cast(batch):
-            losses, logs = self.stage.joint(self.nets, batch, rng)
-        results: list[tuple[Sequence[Tensor], Tensor, Logs]] = []
-        for i, seat in enumerate(self.seats):
-            loss = losses[seat.player.name]
+            losses, logs = joint(self.nets, batch, rng)
+        moves: list[Move] = []
+        for i, playing in enumerate(self.players):
+            loss = losses[playing.player.name]
             # Only what leads from this loss to these parameters is computed; the last one frees the graph.
-            grads = torch.autograd.grad(loss, seat.owned, retain_graph=i + 1 < len(self.seats))
-            results.append((grads, loss, logs if i == 0 else {}))
-        for p in owned:
+            gradients = torch.autograd.grad(loss, playing.owned, retain_graph=i + 1 < len(self.players))
+            moves.append(Move(gradients, loss, logs if i == 0 else {}))
+        for p in self.owned:
             p.requires_grad_(False)
-        return results
+        return moves
 
     def _cast(self, batch: Batch) -> AbstractContextManager[Any]:
         return torch.autocast(batch.x.device.type, torch.bfloat16) if self.autocast else nullcontext()
+
+
+def _train(owned: set[int], module: nn.Module) -> None:
+    """Training mode for a module that holds something owned, and for its parts that hold no parameter of their own."""
+    parameters = {id(p) for p in module.parameters()}
+    if parameters & owned:
+        module.training = True
+        for part in module.children():
+            _train(owned, part) if next(part.parameters(), None) is not None else part.train()

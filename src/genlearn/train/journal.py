@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ class Journal:
         self._path = None if folder is None else folder / "journal.jsonl"
         self._writer: Any = None
 
-    def log(self, images: int, seconds: float, values: dict[str, float]) -> None:
-        """Add one row; equal `images` (a tick and its monitors) are joined into one by `curve`."""
+    def log(self, images: int, seconds: float, values: Mapping[str, float | str]) -> None:
+        """Add one row of numbers, or of sentences."""
         row = {"images": images, "seconds": round(seconds, 3), **values}
         self.rows.append(row)
         if self._path is None:
@@ -36,7 +37,8 @@ class Journal:
 
             self._writer = SummaryWriter(str(self._path.parent / "tensorboard"), flush_secs=10)
         for name, value in values.items():
-            self._writer.add_scalar(name, value, images)
+            add = self._writer.add_text if isinstance(value, str) else self._writer.add_scalar
+            add(name, value, images)
 
     def read(self) -> None:
         """Take the rows of the folder, as far as they are whole."""
@@ -52,14 +54,20 @@ class Journal:
             write_atomically(self._path, "".join(json.dumps(row) + "\n" for row in self.rows).encode())
 
     def curve(self, name: str) -> tuple[list[int], list[float]]:
-        """(images seen, value) of one quantity."""
-        rows = [row for row in self.rows if name in row]
-        return [row["images"] for row in rows], [row[name] for row in rows]
+        """(images seen, value) of one quantity; where it was looked at twice, the later look."""
+        points = {row["images"]: row[name] for row in self.rows if name in row}
+        return list(points), list(points.values())
+
+    @property
+    def sentences(self) -> dict[str, str]:
+        """The last sentence of each monitor that said one."""
+        return {key: value for row in self.rows for key, value in row.items() if isinstance(value, str)}
 
     @property
     def names(self) -> list[str]:
         """The quantities, in order of appearance."""
-        return list(dict.fromkeys(key for row in self.rows for key in row if key not in ("images", "seconds")))
+        keys = (key for row in self.rows for key, value in row.items() if not isinstance(value, str))
+        return list(dict.fromkeys(key for key in keys if key not in ("images", "seconds")))
 
     def close(self) -> None:
         """Flush the event file."""

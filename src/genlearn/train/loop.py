@@ -2,71 +2,38 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from genlearn._types import Logs, Nets
 from genlearn.maths.rng import Rng
 from genlearn.parallel import agree, world
+from genlearn.train.average import Average
 from genlearn.train.checkpoint import Keeper, load_optimizer_state, optimizer_state
-from genlearn.train.ema import Average
-from genlearn.train.game import Stage, Table
+from genlearn.train.game import Budget, Game, Playing, Stage
 from genlearn.train.journal import Journal
+from genlearn.train.monitor import Monitor
+from genlearn.train.stop import Stop, Stopped
 from genlearn.train.stream import Stream
 
-
-def keep_freed_memory() -> None:
-    """Let glibc keep freed buffers: by default it hands large ones back to the system and faults them in at each step.
-
-    Doubling a 784 x 500 matrix took 105 us so, and 35 us with the memory kept. No effect elsewhere.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mmap_threshold, trim_threshold = -3, -1
-        mallopt(mmap_threshold, 1 << 28)
-        mallopt(trim_threshold, 1 << 29)
+GRADIENTS = 10  # rounds between two readings of the gradients' norms
 
 
 class Diverged(FloatingPointError):
     """A loss or a parameter became NaN or infinite; the last good checkpoint is kept."""
 
 
-@contextmanager
-def _watched(nets: Nets) -> Iterator[Nets]:
-    """The nets in evaluation mode, each module put back as it was: to look must change no running statistic."""
-    modes = [(module, module.training) for module in nets.modules()]
-    nets.eval()
-    try:
-        yield nets
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
-@dataclass(frozen=True)
-class Monitor:
-    """A named observer, separate from the losses: run(nets, images) -> numbers, every `every` images seen.
-
-    `nets` are the averaged ones where an average is kept. It has its own random numbers, so that watching changes
-    nothing.
-    """
-
-    name: str
-    every: int
-    run: Callable[[Nets, int], dict[str, float]]
-
-
 @dataclass
 class Progress:
-    """Where training is: images are those seen by the first player of each stage."""
+    """Where training is: images are those seen by the first player of each stage, `players` what each one saw.
+
+    seconds are those of the wall; spent says on what: play, start (and finish), monitors, saving.
+    """
 
     stage: int = 0
     round: int = 0
@@ -74,112 +41,166 @@ class Progress:
     seconds: float = 0.0
     stage_images: int = 0
     stage_seconds: float = 0.0
-    seen: list[int] = field(default_factory=list)
     rounds: int = 0
     finished: bool = False
+    players: dict[str, int] = field(default_factory=dict)
+    spent: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
 class Training:
     """One run of a game: `run` plays the stages; what is not given is off.
 
-    precision: float32, float64 or bf16 (autocast). ema: half-life of the averaged weights in images. keeper,
-    keep_every: checkpoints, at the first tick after so many seconds. tick: images between readings of the logs (by
-    default an epoch, at most 10,000). stop: asked after every round. on_tick(progress, limit): for progress bars.
+    budget: of all stages together, monitors and saving included (epochs are a stage's own). precision: float32, float64
+    or bf16 (autocast). ema: half-life of the averaged weights in images. keeper, keep_every: checkpoints, at the first
+    tick after so many seconds. tick: images between readings of the logs (by default an epoch, at most 10,000). layers:
+    the norm of the gradient of each layer too. stop: asked after every round. on_tick(progress, share of the stage that
+    is done): for progress bars.
     """
 
     nets: Nets
     stages: Sequence[Stage]
     stream: Stream
     rng: Rng
-    journal: Journal
+    journal: Journal = field(default_factory=Journal)
+    budget: Budget = field(default_factory=Budget)
     precision: str = "float32"
     ema: float = 0.0
     keeper: Keeper | None = None
     keep_every: float = 60.0
     monitors: Sequence[Monitor] = ()
     tick: int | None = None
-    stop: Callable[[], bool] = lambda: False
-    on_tick: Callable[[Progress, float], None] = lambda progress, limit: None
+    layers: bool = False
+    stop: Stop = field(default_factory=Stop)
+    on_tick: Callable[[Progress, float], None] = lambda progress, done: None
     progress: Progress = field(default_factory=Progress)
     average: Average | None = None
     _ticked: int = 0
+    _clock: float = 0.0
 
     def run(self, resume: bool = False) -> Progress:
         """Play the stages from the start, or from the latest checkpoint."""
-        keep_freed_memory()
         state = self.keeper.latest() if resume and self.keeper else None
         if self.keeper and not resume and world()[0] == 0:
             self.keeper.clear()
         devices = [self.stream.device] if self.stream.device.type == "cuda" else []
+        self._clock = time.perf_counter()
         # Nets of third parties (dropout of torch) draw from the global generator: it is seeded from ours.
         with torch.random.fork_rng(devices):
             torch.manual_seed(int(torch.randint(2**31, (), generator=self.rng, device=self.rng.device)))
             if state is not None:
                 self.progress = Progress(**state["progress"])
                 self.journal.rewind(self.progress.images)
-            while self.progress.stage < len(self.stages):
-                if not self._stage(self.stages[self.progress.stage], state):
-                    return self.progress
-                state = None
-            self.progress.finished = True
-        return self.progress
+            p = self.progress
+            try:
+                while p.stage < len(self.stages):
+                    if not self._stage(self.stages[p.stage], state):
+                        return p
+                    state, p.stage = None, p.stage + 1
+                p.finished = True
+                self._watch(self.monitors)
+            except Stopped:
+                return p
+        return p
 
     def _stage(self, stage: Stage, state: dict[str, Any] | None) -> bool:
         """Play one stage to the end of its budget; False if stopped before."""
-        table, p = Table(stage, self.nets, self.precision), self.progress
+        game, p, last = Game(stage, self.nets, self.precision, self.layers), self.progress, self._last
         self.stream.select(stage.labelled)
         if state is None:
             if stage.start is not None:
-                with torch.no_grad():
+                with torch.no_grad(), self._breakable():
                     stage.start(self.nets, self.stream, self.rng)
-            self.average = Average(self.nets, self.ema) if self.ema else None
             p.stage_images, p.stage_seconds, p.round = 0, 0.0, 0
-        else:
-            self.average = Average(self.nets, self.ema) if self.ema else None
-            self._load(table, state)
-        limit, seconds = stage.budget.limit(self.stream.n), 60 * (stage.budget.minutes or float("inf"))
+        self.average = Average(self.nets, game.owned, self.ema) if self.ema else None
+        if state is not None:
+            self._load(game, state)
+        self._lap("start")
+        if not self._play(game):
+            return False
+        if self.average is not None and not last:
+            self.average.hand_over()
+        if stage.finish is not None:
+            with torch.no_grad(), self._breakable():
+                self._finish(stage, last)
+        self._lap("start")
+        return True
+
+    @property
+    def _last(self) -> bool:
+        return self.progress.stage + 1 == len(self.stages)
+
+    def _finish(self, stage: Stage, last: bool) -> None:
+        """On the networks and, where they differ, on the average, with the same noise."""
+        assert stage.finish is not None
+        noise = self.rng.get_state()
+        self.nets.eval()
+        stage.finish(self.nets, self.stream, self.rng)
+        if self.average is not None and last:
+            self.average.own_buffers()
+            self.rng.set_state(noise)
+            stage.finish(self.average.nets.eval(), self.stream, self.rng)
+
+    def _limits(self, stage: Stage) -> tuple[float, float]:
+        """The images and the seconds of a stage: its own budget, and its share of what is left of the whole."""
+        p, later = self.progress, self.stages[self.progress.stage :]
+        share = stage.share / sum(s.share for s in later)
+        images = (Budget(self.budget.images).limit(1) - (p.images - p.stage_images)) * share
+        seconds = (self.budget.seconds - (p.seconds - p.stage_seconds)) * share
+        return min(stage.budget.limit(self.stream.n), images), min(stage.budget.seconds, seconds)
+
+    def _play(self, game: Game) -> bool:
+        """Rounds until the budget of the stage is spent; False if stopped before."""
+        p, first = self.progress, game.players[0]
+        limit, seconds = self._limits(game.stage)
         tick = self.tick or min(max(self.stream.n, self.stream.batch_size), 10_000)
         pending: list[Logs] = []
-        kept = clock = time.perf_counter()
+        kept = time.perf_counter()
         self._ticked = p.images
-
-        def due_to_stop() -> tuple[bool, bool]:
-            return self.stop(), p.stage_seconds >= seconds
-
-        stopped = late = False
         while p.stage_images < limit and p.stage_seconds < seconds:
-            seen = table.seats[0].seen
-            pending.append(table.round(self.stream, self.rng, p.round))
-            seen = table.seats[0].seen - seen
+            seen = first.seen
+            pending.append(game.round(self.stream, self.rng, p.round, norms=p.round % GRADIENTS == 0))
+            seen = first.seen - seen
             due = (p.stage_images + seen) // tick > p.stage_images // tick
             p.stage_images, p.images = p.stage_images + seen, p.images + seen
             p.round, p.rounds = p.round + 1, p.rounds + 1
             if self.average is not None:
-                self.average.update(self.nets, p.stage_images, seen)
-            now = time.perf_counter()
-            p.seconds, p.stage_seconds = p.seconds + now - clock, p.stage_seconds + now - clock
-            clock = now
+                self.average.update(p.stage_images, seen)
+            self._lap("play")
             # With many processes all must leave in the same round, for the same reason: they agree at ticks only.
+            stopped = late = False
             if due or world()[1] == 1:
-                stopped, late = (agree(flag, self.stream.device) for flag in due_to_stop())
+                wishes = (self.stop.asked(), p.stage_seconds >= seconds)
+                stopped, late = (agree(wish, self.stream.device) for wish in wishes)
             last = stopped or late or p.stage_images >= limit
             if due or last:
-                self._tick(pending, stage, limit, last)
+                self._read(pending, game.stage)
                 pending = []
-                if last or now - kept > self.keep_every:
-                    self._save(table)
-                    kept = now
-                clock = time.perf_counter()
+                self.on_tick(p, max(p.stage_images / limit, p.stage_seconds / seconds))
+                self._watch([m for m in self.monitors if m.affordable(p.spent["play"])])
+                if last or time.perf_counter() - kept > self.keep_every:
+                    self._save(game)
+                    kept = time.perf_counter()
             if stopped:
                 return False
             if late:
                 break
-        p.stage += 1
         return True
 
-    def _tick(self, pending: list[Logs], stage: Stage, limit: float, last: bool) -> None:
-        """Read the logs since the last tick, stop on NaN, write the journal, run the monitors."""
+    def _lap(self, what: str) -> None:
+        """Add the seconds since the last call to the clocks."""
+        now = time.perf_counter()
+        seconds, self._clock = now - self._clock, now
+        p = self.progress
+        p.seconds, p.stage_seconds = p.seconds + seconds, p.stage_seconds + seconds
+        p.spent[what] = p.spent.get(what, 0.0) + seconds
+
+    def _breakable(self) -> AbstractContextManager[None]:
+        """For work that a stop may break off; not where other processes wait for the rest of it."""
+        return self.stop.breakable() if world()[1] == 1 else nullcontext()
+
+    def _read(self, pending: list[Logs], stage: Stage) -> None:
+        """Read the logs since the last tick into the journal; stop on NaN."""
         p = self.progress
         values: dict[str, float] = {}
         for key in dict.fromkeys(key for logs in pending for key in logs):
@@ -190,13 +211,29 @@ class Training:
                 raise self._diverged(f"the loss of player {player!r}", p.round - len(series) + first)
             values[key] = series.mean().item()
         self.journal.log(p.images, p.seconds, values)
-        due = [m for m in self.monitors if last or self._ticked // m.every < p.images // m.every]
-        with _watched(self.nets if self.average is None else self.average.nets) as nets:
-            for monitor in due:
-                if measured := monitor.run(nets, p.images):
-                    self.journal.log(p.images, p.seconds, measured)
+
+    def _watch(self, monitors: Sequence[Monitor]) -> None:
+        """Let the monitors that are due look at the averaged nets; at the end of the run all are."""
+        p, nets = self.progress, self.nets if self.average is None else self.average.nets
+        due = [m for m in monitors if p.finished or self._ticked // m.every < p.images // m.every]
         self._ticked = p.images
-        self.on_tick(p, limit)
+        if due and not self.stop.asked():
+            modes = [(module, module.training) for module in nets.modules()]
+            nets.eval()  # to look must change no running statistic
+            try:
+                with self.stop.breakable():
+                    for monitor in due:
+                        began = time.perf_counter()
+                        if measured := monitor.run(nets, p.images):
+                            self.journal.log(p.images, p.seconds, measured)
+                        monitor.last = time.perf_counter() - began
+                        monitor.total += monitor.last
+            except Stopped:
+                pass  # granted after this round
+            finally:
+                for module, mode in modes:
+                    module.training = mode
+        self._lap("monitors")
 
     def _bad_parameter(self) -> str | None:
         return next((name for name, t in self.nets.named_parameters() if not torch.isfinite(t).all()), None)
@@ -210,37 +247,44 @@ class Training:
             f"{what} became NaN or infinite in round {number}, {where}{last}; the usual fix is a smaller learning rate"
         )
 
-    def _save(self, table: Table) -> None:
+    def _save(self, game: Game) -> None:
         """A checkpoint of everything, unless a parameter is not finite."""
+        p = self.progress
         if (bad := self._bad_parameter()) is not None:
-            player = next((s.player.name for s in table.seats if bad in s.names), "nobody")
-            raise self._diverged(f"a parameter of player {player!r}", self.progress.round)
+            player = next((q.player.name for q in game.players if bad in q.names), "nobody")
+            raise self._diverged(f"a parameter of player {player!r}", p.round)
+        p.players |= {_full_name(game, q): q.seen for q in game.players}
         if self.keeper is None or world()[0] != 0:
             return
-        self.progress.seen = [seat.seen for seat in table.seats]
         state: dict[str, Any] = {
-            "progress": asdict(self.progress),
+            "progress": asdict(p),
             "nets": dict(self.nets.state_dict()),
             "rng": {"player": self.rng.get_state(), "global": torch.get_rng_state()},
             "stream": self.stream.state(),
-            "optimizers": {s.player.name: optimizer_state(s.optimizer) for s in table.seats},
+            "optimizers": {q.player.name: optimizer_state(q.optimizer) for q in game.players},
         }
         if self.stream.device.type == "cuda":
             state["rng"]["cuda"] = torch.cuda.get_rng_state(self.stream.device)
         if self.average is not None:
-            state["ema"] = dict(self.average.nets.state_dict())
-        self.keeper.save(self.progress.images, state)
+            state["average"] = dict(self.average.state)
+        self.keeper.save(p.images, state)
+        self._lap("saving")
 
-    def _load(self, table: Table, state: dict[str, Any]) -> None:
+    def _load(self, game: Game, state: dict[str, Any]) -> None:
         self.nets.load_state_dict(state["nets"])
         if self.average is not None:
-            self.average.nets.load_state_dict(state["ema"])
+            for name, values in state["average"].items():
+                self.average.state[name].copy_(values)
         self.stream.load_state(state["stream"])
-        for seat, seen in zip(table.seats, self.progress.seen, strict=True):
-            seat.seen = seen
-            load_optimizer_state(seat.optimizer, state["optimizers"][seat.player.name])
-        generators: dict[str, Tensor] = state["rng"]
+        for playing in game.players:
+            playing.seen = self.progress.players[_full_name(game, playing)]
+            load_optimizer_state(playing.optimizer, state["optimizers"][playing.player.name])
+        generators = state["rng"]
         self.rng.set_state(generators["player"])
         torch.set_rng_state(generators["global"])
         if "cuda" in generators:
             torch.cuda.set_rng_state(generators["cuda"], self.stream.device)
+
+
+def _full_name(game: Game, playing: Playing) -> str:
+    return f"{game.stage.name}/{playing.player.name}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -38,7 +38,7 @@ class Optimizer:
 
     `lr` and `momentum` are numbers or schedules of the images that the player has seen. `momentum` and `nesterov` use
     the momentum (v <- m v + g, p <- p - lr v), the Adam family uses `betas`. Weight decay falls on matrices and
-    kernels, not on biases. `scale` multiplies the rate of the parameters whose names begin with a key.
+    kernels, not on biases. Rates live in tensors, which a step reads and `schedule` fills.
     """
 
     name: OptimizerName = "adam"
@@ -46,28 +46,23 @@ class Optimizer:
     momentum: float | str = 0.9
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
-    scale: Mapping[str, float] = field(default_factory=dict)
 
     def build(self, parameters: Iterable[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
         """The torch optimiser over named parameters, at the first value of its schedules."""
-        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
-        device = "cpu"
-        for name, p in parameters:
-            scale = next((s for prefix, s in self.scale.items() if name.startswith(prefix)), 1.0)
-            groups.setdefault((scale, p.ndim > 1 and self.weight_decay > 0), []).append(p)
-            device = p.device.type
-        options: dict[str, Any] = {"lr": 1.0}
+        groups: dict[bool, list[nn.Parameter]] = {}
+        for _, p in parameters:
+            groups.setdefault(p.ndim > 1 and self.weight_decay > 0, []).append(p)
+        device = next(iter(groups.values()))[0].device
+        rate = torch.ones((), dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+        options: dict[str, Any] = {"lr": rate}
         if self.name in _MOMENTUM:
             options |= {"momentum": 0.5, "nesterov": self.name == "nesterov"}
         elif self.name in _BETAS:
             options |= {"betas": self.betas}
-        fused = self.name in _FUSED or (self.name == "adagrad" and device == "cpu")
+        fused = self.name in _FUSED or (self.name == "adagrad" and device.type == "cpu")
         options["fused" if fused else "foreach"] = True
         optimizer = _CLASSES[self.name](
-            [
-                {"params": ps, "weight_decay": self.weight_decay * decays, "scale": scale}
-                for (scale, decays), ps in groups.items()
-            ],
+            [{"params": ps, "weight_decay": self.weight_decay * decays} for decays, ps in groups.items()],
             **options,
         )
         self.schedule(optimizer, 0)
@@ -77,6 +72,6 @@ class Optimizer:
         """Set rate and momentum for a player that has seen `images` images."""
         lr = Schedule.parse(self.lr)(images)
         for group in optimizer.param_groups:
-            group["lr"] = lr * group["scale"]
+            group["lr"].fill_(lr)
             if self.name in _MOMENTUM:
                 group["momentum"] = Schedule.parse(self.momentum)(images)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from genlearn._types import Batch
+from genlearn.maths.pixels import unit
 
 RESIDENT_BYTES = 2 << 30
 
@@ -44,42 +45,58 @@ class Stream:
         self.y = None if y is None else y.to(self.x.device)
         self._rank, self._world = rank, world
         self._generator = torch.Generator().manual_seed(seed)
-        self._order = torch.empty(0, dtype=torch.int64, device=self.x.device)
-        self._rows: Tensor | None = None
+        self.select(0.0)
 
-    def select(self, labelled: bool) -> None:
-        """Serve the rows with a known label only, or all again; ValueError where no label is known."""
-        if labelled == (self._rows is not None):
-            return
-        self._rows, self._order = None, self._order[:0]
-        if labelled:
-            rows = self._order if self.y is None else (self.y >= 0).nonzero()[:, 0]
-            if not len(rows):
-                raise ValueError("no image has a known label, expected some; the usual fix is to give y to fit")
-            self._rows = rows
-        self.n = len(self.x if self._rows is None else self._rows)
+    def select(self, labelled: float) -> None:
+        """Choose what a batch is made of, from a fresh order.
+
+        labelled: the share of its rows that show a known label, spread evenly over it; the others come from the images
+        without one, or from all where there are none. 0: all images as they come; 1: the labelled ones only, which an
+        epoch is then a pass over. Raises ValueError where no label is known.
+        """
+        if labelled and (self.y is None or not bool((self.y >= 0).any())):
+            raise ValueError("no image has a known label, expected some; the usual fix is to give y to fit")
+        self._count = count = round(labelled * self.batch_size)
+        place = torch.arange(self.batch_size, device=self.x.device)
+        self._labelled = (place + 1) * count // self.batch_size > place * count // self.batch_size
+        everything = torch.arange(len(self.x), device=self.x.device)
+        known = everything if self.y is None or not count else (self.y >= 0).nonzero()[:, 0]
+        unknown = everything if self.y is None or not count else (self.y < 0).nonzero()[:, 0]
+        self._rows = {"labelled": known, "others": unknown if len(unknown) else everything}
+        self._ahead = {name: rows[:0] for name, rows in self._rows.items()}
+        self.n = len(known if count == self.batch_size else everything)
+
+    def _take(self, name: str, count: int) -> Tensor:
+        """The next rows of an endless series of permutations."""
+        rows, ahead = self._rows[name], self._ahead[name]
+        while len(ahead) < count:
+            ahead = torch.cat([ahead, rows[torch.randperm(len(rows), generator=self._generator).to(rows.device)]])
+        self._ahead[name] = ahead[count:]
+        return ahead[:count]
 
     def __next__(self) -> Batch:
-        while len(self._order) < self.batch_size:
-            order = torch.randperm(self.n, generator=self._generator).to(self.x.device)
-            self._order = torch.cat([self._order, order if self._rows is None else self._rows[order]])
-        rows = self._order[: self.batch_size].chunk(self._world)[self._rank]
-        self._order = self._order[self.batch_size :]
+        count = self._count
+        if count in (0, self.batch_size):
+            rows = self._take("labelled" if count else "others", self.batch_size)
+        else:
+            rows = torch.empty_like(self._labelled, dtype=torch.int64)
+            rows[self._labelled] = self._take("labelled", count)
+            rows[~self._labelled] = self._take("others", self.batch_size - count)
+        rows = rows.chunk(self._world)[self._rank]
         return Batch(self.serve(self.x.index_select(0, rows)), None if self.y is None else self.y.index_select(0, rows))
 
     def state(self) -> dict[str, Tensor]:
         """The position: the rows still to come in this epoch and the state of the generator."""
-        return {"order": self._order.cpu(), "generator": self._generator.get_state()}
+        return {name: rows.cpu() for name, rows in self._ahead.items()} | {"generator": self._generator.get_state()}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Continue from a position taken by `state`."""
-        self._order = state["order"].to(self.x.device)
+        self._ahead = {name: state[name].to(self.x.device) for name in self._rows}
         self._generator.set_state(state["generator"])
 
     def serve(self, x: Tensor) -> Tensor:
         """Rows of the set as the losses see them: on the device, floating, uint8 scaled to [0, 1]."""
-        x = x.to(self.device, non_blocking=True)
-        return x.to(self.dtype).mul_(1 / 255) if x.dtype == torch.uint8 else x.to(self.dtype)
+        return unit(x.to(self.device, non_blocking=True), self.dtype)
 
     def mean(self, f: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:
         """The mean of f(images) over the whole set; of every pixel, by default."""

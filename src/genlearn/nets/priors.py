@@ -1,0 +1,85 @@
+"""Laws of codes: what a latent model draws from."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from genlearn.maths.rng import normal, uniform
+
+
+class Prior(nn.Module):
+    """A law of codes z [n, d]: `draw` and `log_prob`; densities are fitted to codes by `fit`."""
+
+    mean: Tensor
+
+    def __init__(self, d: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(d))
+
+    def draw(self, n: int, rng: torch.Generator) -> Tensor:
+        """n independent codes [n, d]."""
+        raise NotImplementedError
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log p(z) in nats: [n, d] -> [n]."""
+        raise NotImplementedError
+
+
+class NormalPrior(Prior):
+    """N(0, I)."""
+
+    def draw(self, n: int, rng: torch.Generator) -> Tensor:
+        """n independent codes [n, d]."""
+        return normal((n, len(self.mean)), rng, self.mean.dtype)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log p(z) in nats: [n, d] -> [n]."""
+        return -0.5 * (z.square() + math.log(2 * math.pi)).sum(1)
+
+
+class UniformPrior(Prior):
+    """U(-sqrt 3, sqrt 3), which has unit variance, for each coordinate."""
+
+    def draw(self, n: int, rng: torch.Generator) -> Tensor:
+        """n independent codes [n, d]."""
+        return uniform((n, len(self.mean)), rng, self.mean.dtype, -math.sqrt(3), math.sqrt(3))
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log p(z) in nats: [n, d] -> [n], minus infinity outside."""
+        inside = z.abs().amax(1) <= math.sqrt(3)
+        return torch.where(inside, -z.shape[1] * math.log(2 * math.sqrt(3)), -math.inf).to(z.dtype)
+
+
+class GaussianDensity(Prior):
+    """N(mean, L L'), fitted to codes: their mean, and their covariance, its diagonal raised by a thousandth."""
+
+    scale: Tensor
+
+    def __init__(self, d: int) -> None:
+        super().__init__(d)
+        self.register_buffer("scale", torch.eye(d))
+
+    @torch.no_grad()
+    def fit(self, z: Tensor) -> None:
+        """Take mean and covariance of codes [n, d]."""
+        centred = (z - z.mean(0)).double()
+        covariance = centred.T @ centred / len(z)
+        covariance.diagonal().mul_(1.001).add_(1e-12)
+        self.mean.copy_(z.mean(0))
+        self.scale.copy_(torch.linalg.cholesky(covariance))
+
+    def draw(self, n: int, rng: torch.Generator) -> Tensor:
+        """n independent codes [n, d]."""
+        return torch.addmm(self.mean, normal((n, len(self.mean)), rng, self.mean.dtype), self.scale.T)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log p(z) in nats: [n, d] -> [n]."""
+        u = torch.linalg.solve_triangular(self.scale, (z - self.mean).T, upper=False).T
+        squares: Tensor = (u.square() + math.log(2 * math.pi)).sum(1)
+        return -0.5 * squares - self.scale.diagonal().log().sum()
+
+
+PRIORS: dict[str, type[Prior]] = {"normal": NormalPrior, "uniform": UniformPrior}
