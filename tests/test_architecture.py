@@ -13,7 +13,8 @@ SOURCE = Path(__file__).parents[1] / "src" / "genlearn"
 FLOOR = {"_types", "files", "parallel", "words"}
 GROUND = FLOOR | {"maths"}
 BASE = GROUND | {"train", "data", "draw"}
-TRAINED = BASE | {"nets", "losses", "samplers", "parameters", "storage", "border", "capabilities", "estimator"}
+FACE = {"parameters", "storage", "border", "hooks", "capabilities", "estimator"}
+TRAINED = BASE | FACE | {"nets", "losses", "samplers"}
 ALLOWED = {
     "_types": set(),
     "files": set(),
@@ -30,8 +31,9 @@ ALLOWED = {
     "parameters": BASE,
     "storage": BASE,
     "border": BASE,
-    "capabilities": BASE | {"border"},
-    "estimator": BASE | {"parameters", "storage", "border", "capabilities"},
+    "hooks": GROUND | {"nets"},
+    "capabilities": BASE | {"border", "hooks"},
+    "estimator": BASE | FACE,
     "models": TRAINED,
     "registry": TRAINED | {"models"},
     "monitors": TRAINED | {"metrics"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,82 +17,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from genlearn import border
-from genlearn._types import Likelihood, Nets, ScoreKind, Visible
+from genlearn._types import Likelihood, Nets, ScoreKind
 from genlearn.border import Border
 from genlearn.data import Part
+from genlearn.hooks import Hooks, can, can_classify, can_sample
 from genlearn.maths.pixels import unit
 from genlearn.maths.rng import bernoulli, bernoulli_by_content, make_rng
-from genlearn.nets.priors import Prior
-
-
-def _can(*methods: str) -> Callable[[Any], bool]:
-    return lambda self: all(hasattr(self, method) for method in methods)
-
-
-def _can_sample(self: Any) -> bool:
-    return hasattr(self, "_sample") or hasattr(self, "_chain") or (hasattr(self, "_prior") and hasattr(self, "_decode"))
-
-
-def can_classify(self: Any) -> bool:
-    """Whether a model classifies; one that is not fitted yet will, if it is given labels."""
-    return hasattr(self, "_classify") and (not hasattr(self, "nets_") or self._n_classes > 0)
-
-
-class Hooks:
-    """What a model gives of the following, each on explicit nets; a hook that is not there is no capability.
-
-    x are images [B, ...] of the model's precision, in its range. A latent model gives `_prior` and `_decode`, a chain
-    model `_chain`, any other `_sample`.
-    """
-
-    if TYPE_CHECKING:  # at run time they must not be there: hasattr tells the truth
-
-        def _prior(self) -> Prior:
-            """The law of the codes; it joins the nets as `prior`."""
-
-        def _decode(self, nets: Any, z: Tensor) -> Tensor:
-            """E[x | z], from codes [B, `_n_features_out`]."""
-
-        def _chain(self, nets: Any, n: int, rng: torch.Generator, x: Tensor | None = None) -> Iterator[Tensor]:
-            """Mean images of n chains, a step apart, from images x or from the model's own start."""
-
-        def _sample(self, nets: Any, n: int, rng: torch.Generator) -> Tensor:
-            """n images."""
-
-        def _sample_class(self, nets: Any, y: Tensor, rng: torch.Generator) -> Tensor:
-            """An image of each of the classes y [n]."""
-
-        def _encode(self, nets: Any, x: Tensor) -> Tensor:
-            """Codes [B, `_n_features_out`]."""
-
-        def _scorer(self, nets: Any) -> Callable[[Tensor], Tensor]:
-            """log p(x) in nats for images x, of binary pixels where `_law` is binary: [B, ...] -> [B]."""
-
-        def _score_kind(self, nets: Any) -> ScoreKind:
-            """What that is worth."""
-
-        def _likelihoods(self, nets: Any, x: Tensor, rng: torch.Generator) -> dict[str, Likelihood]:
-            """Every log-likelihood of images x, by name."""
-
-        def _complete(self, nets: Any, x: Tensor, known: Tensor, rng: torch.Generator) -> Tensor:
-            """x with values for the pixels that are not known."""
-
-        def _classify(self, nets: Any, x: Tensor) -> Tensor:
-            """log p(y | x) [B, classes]."""
-
-        @property
-        def _n_features_out(self) -> int:
-            """Numbers in a code."""
-
-    @property
-    def _n_steps(self) -> int:
-        """Steps of the chain whose end is a sample."""
-        raise NotImplementedError
-
-    @property
-    def _law(self) -> Visible:
-        """The law of the pixels that scores speak of: of binary ones, grey images are drawn; or densities."""
-        return "binary"
 
 
 class Capabilities(Hooks, BaseEstimator):
@@ -108,7 +38,7 @@ class Capabilities(Hooks, BaseEstimator):
 
     # --- samples
 
-    @available_if(_can_sample)
+    @available_if(can_sample)
     def sample(
         self, n: int = 1, *, y: ArrayLike | None = None, random_state: Any = None, nets: Nets | None = None
     ) -> NDArray[Any]:
@@ -156,7 +86,7 @@ class Capabilities(Hooks, BaseEstimator):
             raise ValueError("y has the label -1, which means unknown, expected known labels")
         return torch.cat([index, index.new_zeros(-n % self.border_.block)])
 
-    @available_if(_can("_chain"))
+    @available_if(can("_chain"))
     def chain(
         self, n: int = 1, X: Any = None, *, random_state: Any = None, nets: Nets | None = None
     ) -> Iterator[NDArray[Any]]:
@@ -172,7 +102,7 @@ class Capabilities(Hooks, BaseEstimator):
             with torch.no_grad():
                 yield self.border_.outward(next(states))
 
-    @available_if(_can("_complete"))
+    @available_if(can("_complete"))
     def complete(self, X: Any, known: ArrayLike, *, random_state: Any = None, nets: Nets | None = None) -> NDArray[Any]:
         """Images whose unknown pixels are drawn given the known ones, which are kept as they are.
 
@@ -218,7 +148,7 @@ class Capabilities(Hooks, BaseEstimator):
 
     # --- codes: see also `Encoder`
 
-    @available_if(_can("_decode"))
+    @available_if(can("_decode"))
     def inverse_transform(self, Z: ArrayLike, *, nets: Nets | None = None) -> NDArray[Any]:
         """The mean images of codes [n, k]."""
         nets = self._nets(nets)
@@ -229,7 +159,7 @@ class Capabilities(Hooks, BaseEstimator):
 
     # --- scores
 
-    @available_if(_can("_scorer"))
+    @available_if(can("_scorer"))
     def score_samples(self, X: Any, *, nets: Nets | None = None) -> NDArray[Any]:
         """A log-likelihood in nats for each image [n]; `score_kind_` says what it is worth.
 
@@ -240,7 +170,7 @@ class Capabilities(Hooks, BaseEstimator):
         score, binary = self._scorer(nets), self._law == "binary"
         return self._answer(lambda x: score(bernoulli_by_content(x) if binary else x), X, nets)
 
-    @available_if(_can("_scorer"))
+    @available_if(can("_scorer"))
     def score_kind(self, *, nets: Nets | None = None) -> ScoreKind:
         """What `score_samples` gives: exact, lower bound, estimate, estimate of a bound, or pseudo."""
         return self._score_kind(self._nets(nets))
@@ -254,7 +184,7 @@ class Capabilities(Hooks, BaseEstimator):
             return float((predicted == border.labels(y, len(predicted))).mean())
         return float(self.score_samples(X, nets=nets).mean())
 
-    @available_if(_can("_likelihoods"))
+    @available_if(can("_likelihoods"))
     def log_likelihoods(self, X: Any, *, random_state: Any = 0, nets: Nets | None = None) -> dict[str, Likelihood]:
         """Every log-likelihood that the model can give of test images, by name (AIS, ELBO, IWAE ...).
 

@@ -16,8 +16,9 @@ from torch import Tensor
 from genlearn import border
 from genlearn._types import Nets
 from genlearn.border import Border, pick_device
-from genlearn.capabilities import Capabilities, can_classify
+from genlearn.capabilities import Capabilities
 from genlearn.data import Data, Part, load
+from genlearn.hooks import can_classify
 from genlearn.maths.rng import Seeds, make_rng, spawn
 from genlearn.parallel import agreed, world
 from genlearn.parameters import Range, revived, table

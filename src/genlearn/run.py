@@ -206,10 +206,6 @@ class Run:
 
     def _account(self, p: Progress, files: float) -> None:
         """What became of the training, and what it cost by the clock on the wall, on what (`files`: data and model)."""
-        before = self.record.get("spent", {}) if resume else {}
-        files = before.get("files", 0.0) + max(
-            wall - (p.seconds - sum(before.values()) + before.get("files", 0.0)), 0.0
-        )
         spent = p.spent | {"files": files}
         seconds = sum(spent.values())
         self.record |= {

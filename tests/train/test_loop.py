@@ -9,18 +9,31 @@ import pytest
 import torch
 from torch import nn
 
+from genlearn._types import Nets
 from genlearn.files import write_atomically
 from genlearn.maths.rng import make_rng
-from genlearn.train import Budget, Diverged, Journal, Keeper, Monitor, Optimizer, Player, Stage, Stream, Training
+from genlearn.train import Budget, Diverged, Journal, Keeper, Monitor, Optimizer, Player, Stage, Stop, Stream, Training
+from genlearn.train.average import Average
 from genlearn.train.checkpoint import read, write
-from genlearn.train.ema import Average
 
 SGD = Optimizer("sgd", lr=0.1)
 
 
-def two() -> nn.ModuleDict:
+class After(Stop):
+    """Asked to stop after n rounds."""
+
+    def __init__(self, n: int):
+        super().__init__()
+        self.left = n
+
+    def asked(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+def two() -> Nets:
     torch.manual_seed(0)
-    return nn.ModuleDict({"x": nn.Linear(1, 1, bias=False), "y": nn.Linear(1, 1, bias=False)}).double()
+    return Nets(x=nn.Linear(1, 1, bias=False), y=nn.Linear(1, 1, bias=False)).double()
 
 
 def saddle(nets, batch, rng):
@@ -34,7 +47,7 @@ def minus(nets, batch, rng):
 
 def training(stages, nets, **options) -> Training:
     stream = Stream(torch.zeros(40, 1, dtype=torch.float64), None, 10, 0, dtype=torch.float64)
-    return Training(nets, stages, stream, make_rng(0), options.pop("journal", Journal()), **options)
+    return Training(nets, stages, stream, make_rng(0), **options)
 
 
 @pytest.mark.parametrize("simultaneous", [False, True])
@@ -124,12 +137,12 @@ def test_prepare_maps_every_batch():
 def test_average():
     """After many rounds the average of a constant is the constant; the half-life is in images."""
     nets = two()
-    average = Average(nets, half_life=100.0)
+    average = Average(nets, [nets["x"].weight], half_life=100.0)
     start = nets["x"].weight.item()
     with torch.no_grad():
         nets["x"].weight.fill_(start + 1)
     for i in range(20):
-        average.update(nets, images=10_000 + 10 * i, batch_size=10)
+        average.update(images=10_000 + 10 * i, batch_size=10)
     assert average.nets["x"].weight.item() == pytest.approx(start + 0.75)  # two half-lives
 
 
@@ -195,8 +208,8 @@ def test_stages_follow_each_other_and_resume_in_the_middle(tmp_path):
     whole = two()
     training(stages(), whole).run()
     for cut in (3, 20, 21, 33):
-        nets, count = two(), iter(range(1000))
-        first = training(stages(), nets, keeper=Keeper(tmp_path / str(cut)), stop=lambda c=count, k=cut: next(c) >= k)
+        nets = two()
+        first = training(stages(), nets, keeper=Keeper(tmp_path / str(cut)), stop=After(cut))
         assert not first.run().finished
         again = two()
         assert training(stages(), again, keeper=Keeper(tmp_path / str(cut))).run(resume=True).finished
@@ -237,7 +250,7 @@ def test_damaged_and_foreign_checkpoints_are_one_line(tmp_path):
     write(tmp_path / "c", {"a": torch.arange(300)})
     content = (tmp_path / "c").read_bytes()
     (tmp_path / "short").write_bytes(content[:-100])
-    (tmp_path / "other").write_bytes(content.replace(b'"format":"1"', b'"format":"7"'))
+    (tmp_path / "other").write_bytes(content.replace(b'"format":"2"', b'"format":"7"'))
     for name in ("short", "other", "missing"):
         with pytest.raises(ValueError, match="usual fix") as error:
             read(tmp_path / name)
@@ -279,14 +292,14 @@ def test_monitors_move_no_running_statistic():
     """Nets are watched in evaluation mode, and go on in training mode."""
 
     def run(monitors):
-        nets = nn.ModuleDict({"x": nn.Sequential(nn.Linear(1, 3), nn.BatchNorm1d(3))}).double()
+        nets = Nets(x=nn.Sequential(nn.Linear(1, 3), nn.BatchNorm1d(3))).double()
         with torch.no_grad():
             nets["x"][0].weight.fill_(1.0)
         player = Player(
             "x", ("x",), lambda n, b, r: (n["x"](b.x + torch.rand(10, 1, generator=r)).square().sum(), {}), SGD
         )
         training([Stage("s", [player], Budget(images=100))], nets, monitors=monitors, tick=20).run()
-        assert nets.training
+        assert nets["x"].training
         return nets.state_dict()
 
     def look(nets, images):
@@ -338,13 +351,13 @@ def test_schedules_and_the_global_generator_resume(tmp_path):
     """The rate follows the images that the player has seen; a net of torch may draw from the global generator."""
 
     def run(folder, cut=None, resume=False):
-        nets, count = two(), iter(range(1000))
+        nets = two()
         spec = Optimizer("momentum", lr="linear(0.5, 0, over=300)", momentum="linear(0, 0.9, over=300)")
         player = Player("x", ("x",), lambda n, b, r: ((n["x"].weight * torch.rand(())).sum(), {}), spec)
         torch.manual_seed(cut or 99)  # what is global before must not matter
         training(
             [Stage("s", [player], Budget(images=300))], nets, keeper=Keeper(tmp_path / folder),
-            stop=lambda: cut is not None and next(count) >= cut,
+            stop=Stop() if cut is None else After(cut),
         ).run(resume)  # fmt: skip
         return nets["x"].weight
 

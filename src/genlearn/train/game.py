@@ -150,7 +150,9 @@ class Playing:
                 logs[f"{name}/gradient"] = length
                 logs |= self._by_layer(lengths) if layers else {}
             if self.player.clip is not None:
-                torch._foreach_mul_(gradients, (self.player.clip / length.clamp_min(1e-12)).clamp_max(1.0))
+                # Not in place: the gradient of a sum is one number, expanded.
+                scale = (self.player.clip / length.clamp_min(1e-12)).clamp_max(1.0)
+                gradients = list(torch._foreach_mul(gradients, scale))
         for p, g in zip(self.owned, gradients, strict=True):
             p.grad = g
         self.optimizer.step()

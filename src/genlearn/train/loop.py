@@ -157,7 +157,8 @@ class Training:
         pending: list[Logs] = []
         kept = time.perf_counter()
         self._ticked = p.images
-        while p.stage_images < limit and p.stage_seconds < seconds:
+        last = p.stage_images >= limit or p.stage_seconds >= seconds
+        while not last:
             seen = first.seen
             pending.append(game.round(self.stream, self.rng, p.round, norms=p.round % GRADIENTS == 0))
             seen = first.seen - seen
@@ -177,14 +178,13 @@ class Training:
                 self._read(pending, game.stage)
                 pending = []
                 self.on_tick(p, max(p.stage_images / limit, p.stage_seconds / seconds))
-                self._watch([m for m in self.monitors if m.affordable(p.spent["play"])])
+                if not (last and self._last):  # the end of the run has a look of its own
+                    self._watch([m for m in self.monitors if m.affordable(p.spent["play"])])
                 if last or time.perf_counter() - kept > self.keep_every:
                     self._save(game)
                     kept = time.perf_counter()
             if stopped:
                 return False
-            if late:
-                break
         return True
 
     def _lap(self, what: str) -> None:

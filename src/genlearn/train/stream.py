@@ -38,25 +38,29 @@ class Stream:
                 f"batch_size is {batch_size}, expected a multiple of the {world} processes; "
                 f"the usual fix is {max(1, batch_size // world) * world}"
             )
-        self.n, self.batch_size, self.dtype = len(x), batch_size, dtype
+        self.batch_size, self.dtype = batch_size, dtype
         self.device = torch.device(device)
         resident = x.numel() * x.element_size() <= RESIDENT_BYTES
         self.x = x.to(self.device) if resident else x
         self.y = None if y is None else y.to(self.x.device)
         self._rank, self._world = rank, world
         self._generator = torch.Generator().manual_seed(seed)
+        self._share = -1.0
         self.select(0.0)
 
     def select(self, labelled: float) -> None:
-        """Choose what a batch is made of, from a fresh order.
+        """Choose what a batch is made of; another choice than before begins a fresh order.
 
         labelled: the share of its rows that show a known label, spread evenly over it; the others come from the images
         without one, or from all where there are none. 0: all images as they come; 1: the labelled ones only, which an
         epoch is then a pass over. Raises ValueError where no label is known.
         """
+        if labelled == self._share:
+            return
         if labelled and (self.y is None or not bool((self.y >= 0).any())):
             raise ValueError("no image has a known label, expected some; the usual fix is to give y to fit")
-        self._count = count = round(labelled * self.batch_size)
+        self._share, self._count = labelled, round(labelled * self.batch_size)
+        count = round(labelled * self.batch_size)
         place = torch.arange(self.batch_size, device=self.x.device)
         self._labelled = (place + 1) * count // self.batch_size > place * count // self.batch_size
         everything = torch.arange(len(self.x), device=self.x.device)
