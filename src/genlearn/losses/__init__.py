@@ -1,1 +1,29 @@
-"""Losses: pure in the parameters, (nets, batch, rng) -> scalar; never a backward pass, never a step."""
+"""What losses are made of: pure functions of tensors, in nats where they are likelihoods."""
+
+from genlearn.losses.adversarial import discriminator_loss, generator_loss
+from genlearn.losses.contrastive import contrast
+from genlearn.losses.elbo import importance_bound, kl_standard_normal, log_bernoulli, log_normal
+from genlearn.losses.matching import (
+    denoising_score_matching,
+    ratio_matching,
+    score_matching,
+    sliced_score_matching,
+)
+from genlearn.losses.noise_contrastive import nce
+from genlearn.maths.penalties import squared_gradient_norm
+
+__all__ = [
+    "contrast",
+    "denoising_score_matching",
+    "discriminator_loss",
+    "generator_loss",
+    "importance_bound",
+    "kl_standard_normal",
+    "log_bernoulli",
+    "log_normal",
+    "nce",
+    "ratio_matching",
+    "score_matching",
+    "sliced_score_matching",
+    "squared_gradient_norm",
+]

@@ -1,5 +1,6 @@
 """The trainer: players, stages, streams and one loop; it knows no model by name."""
 
+from genlearn._types import Batch, Logs, Nets
 from genlearn.train.average import Average
 from genlearn.train.checkpoint import Keeper
 from genlearn.train.game import Budget, Game, JointLoss, Loss, Player, Prepare, Setup, Stage
@@ -13,14 +14,17 @@ from genlearn.train.stream import Stream
 
 __all__ = [
     "Average",
+    "Batch",
     "Budget",
     "Diverged",
     "Game",
     "JointLoss",
     "Journal",
     "Keeper",
+    "Logs",
     "Loss",
     "Monitor",
+    "Nets",
     "Optimizer",
     "OptimizerName",
     "Player",
