@@ -10,36 +10,28 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils.estimator_checks import check_estimator
+from zoo import NAMES, find
 
-from genlearn import registry
 from genlearn.models.rbm import RBM
 
-NAMES = [entry.name for entry in registry.models()]
-SMALL = {
-    "rbm": {"n_hidden": 8, "n_gibbs": 2},
-    "conditional-rbm": {"n_hidden": 8, "n_gibbs": 2},
-    "bm": {"n_hidden": 3, "n_chains": 10, "n_gibbs": 2},
-    "stacked-rbm": {"hidden": (16,), "pretrain_epochs": 2, "epochs": 60, "learning_rate": 0.01},
-    "dbn": {"hidden": (8, 6), "pretrain_epochs": 1, "n_gibbs": 2},
-    "dbm": {"hidden": (8, 6), "pretrain_epochs": 1, "n_chains": 10, "n_gibbs": 2, "fine_tune": 1},
-    "deep-autoencoder": {"hidden": (8,), "n_latent": 2, "pretrain_epochs": 1},
-    "vae": {"hidden": (8,)},
-    "gan": {"hidden": (8,), "hidden_d": (8,)},
-}
-
 EXPECTED = {"stacked-rbm": {"check_classifiers_classes": "its classes are -1 and 1, but -1 means unknown here"}}
+# A product of matrices takes some rows of a block another way than others: the last bit of float32, 1.2e-7, may differ
+# between two places of a row on some processors, and the check asks for 1e-7.
+LAST_BIT = {"check_methods_sample_order_invariance": "the last bit of a row may depend on its place in the block"}
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 @pytest.mark.parametrize("name", NAMES)
 def test_check_estimator(name, precision):
-    model = registry.model(name)(**{"epochs": 2, "device": "cpu", "precision": precision, **SMALL.get(name, {})})
+    model = find(name).from_preset("tiny", epochs=2, device="cpu", precision=precision)
+    must, may = EXPECTED.get(name, {}), LAST_BIT if precision == "float32" else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its data lie outside [0, 1]
-        results = check_estimator(model, on_skip=None, on_fail=None, expected_failed_checks=EXPECTED.get(name, {}))
+        results = check_estimator(model, on_skip=None, on_fail=None, expected_failed_checks=must | may)
     assert sum(r["status"] == "passed" for r in results) > 30
-    assert {r["status"] for r in results} <= {"passed", "skipped", "xfail"}
-    assert {r["check_name"] for r in results if r["status"] == "xfail"} == set(EXPECTED.get(name, {}))
+    assert not [r for r in results if r["status"] not in ("passed", "skipped", "xfail")]
+    failed = {r["check_name"] for r in results if r["status"] == "xfail"}
+    assert must.keys() <= failed <= must.keys() | may.keys()
 
 
 def test_grid_search_and_pipelines(digits):
