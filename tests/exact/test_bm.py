@@ -388,3 +388,12 @@ def test_likelihoods_of_larger_machines(digits, monkeypatch):
     assert (bound.values - exact).mean() > -0.5
     assert bound.shift[0] < 0 < bound.shift[1]
     assert "log Z can be trusted" in bound.notes[0]
+
+
+@pytest.mark.parametrize("binarize", [True, False])
+def test_grey_pixels_are_drawn_where_binarize_is_set(net, binarize, monkeypatch):
+    seen, mean_hidden = [], net.mean_hidden
+    monkeypatch.setattr(net, "mean_hidden", lambda v, n: seen.append(v) or mean_hidden(v, n))
+    x, nets = torch.full((6, D), 0.5).double(), BMNets(bm=net, chains=chains_at(draws(net, 6)))
+    BoltzmannMachine(n_hidden=H, binarize=binarize)._loss(nets, Batch(x), make_rng(0))
+    assert set(seen[0].unique().tolist()) == ({0.0, 1.0} if binarize else {0.5})

@@ -396,3 +396,48 @@ def test_bernoulli_means_of_chains():
     chains.start(make_rng(1))
     images = DBM(hidden=(3, 2), n_gibbs=30)._sample(DBMNets(dbm=net, chains=chains), 20_000, make_rng(0))
     assert (images.mean(0) - log_p(net).exp() @ states(4)).abs().max() < 5 * 0.5 / 20_000**0.5
+
+
+def test_centers_follow_the_means_of_the_data(net):
+    """A hundredth of the way for each batch, to the mean-field means of its images."""
+    v, chains = states(net.sizes[0])[[0, 2, 2, 5]], chains_at(torch.zeros(4, sum(net.sizes[1::2])))
+    before = net.center.uniform_(generator=make_rng(0)).clone()
+    model = DBM(hidden=net.sizes[1:], n_mean_field=7, binarize=False)
+    model._loss(DBMNets(dbm=net, chains=chains), Batch(v), make_rng(1))
+    expected = torch.cat(net.mean_field(v, 7), 1).mean(0)
+    assert torch.allclose(net.center, before + 0.01 * (expected - before))
+
+
+@pytest.mark.parametrize("binarize", [True, False])
+def test_layers_are_pretrained_on_draws(net, binarize):
+    """Of the layer below; of the pixels where `binarize` is set."""
+    x = torch.rand(20_000, net.sizes[0], generator=make_rng(0)).double()
+    model, nets = DBM(hidden=net.sizes[1:], binarize=binarize), DBMNets(dbm=net)
+    for i in range(2):
+        rows = model._upward(i, nets, Batch(x), make_rng(1)).x
+        assert set(rows.unique().tolist()) == {0.0, 1.0} or (i == 0 and torch.equal(rows, x) and not binarize)
+        mean = x if i == 0 else net.up(1, model._upward(0, nets, Batch(x), make_rng(1)).x)
+        assert (rows.mean(0) - mean.mean(0)).abs().max() < 5 * 0.5 / 20_000**0.5
+
+
+def test_the_joint_stage_sees_draws_where_binarize_is_set():
+    seen, x = [], torch.full((4, 3), 0.5).double()
+    net, chains = machine((3, 2, 2)), chains_at(torch.zeros(4, 2))
+    mean_field = net.mean_field
+    net.mean_field = lambda v, n: seen.append(v) or mean_field(v, n)
+    for binarize in (True, False):
+        model = DBM(hidden=(2, 2), binarize=binarize)
+        model._loss(DBMNets(dbm=net, chains=chains), Batch(x), make_rng(1))
+    assert set(seen[0].unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(seen[1], x)
+
+
+@pytest.mark.parametrize(("hidden", "kind"), [((20, 30), "lower bound"), ((21, 30), "estimate of a bound")])
+def test_a_bound_is_one_where_log_z_is_exact(hidden, kind, monkeypatch):
+    """Images have 22 pixels: neither the odd nor the even layers of the second machine can be enumerated."""
+    monkeypatch.setattr("genlearn.models.dbm.salakhutdinov", lambda: schedule(20))
+    X = states(5)[:, [0, 1, 2, 3, 4] * 4 + [0, 1]].numpy()
+    model = DBM(hidden=hidden, pretrain_epochs=1, epochs=1, n_chains=4, random_state=0).fit(X)
+    likelihood = model.log_likelihoods(X)["bound"]
+    assert (model.score_kind_, likelihood.kind, likelihood.law) == (kind, kind, "binary")
+    assert (likelihood.shift == (0, 0)) == (kind == "lower bound")

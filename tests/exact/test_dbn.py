@@ -395,3 +395,24 @@ def test_greedy_layers_and_up_down_learn_bars_and_stripes():
         bound, log_p = exact_bound(net)[row].mean().item(), marginal(net)[row].mean().item()
     assert -4 < bound < log_p < -2.64
     assert model.score(v.numpy()) == pytest.approx(bound, abs=0.2)
+
+
+@pytest.mark.parametrize(("hidden", "kind"), [((30, 20), "lower bound"), ((30, 21), "estimate of a bound")])
+def test_a_bound_is_one_where_log_z_is_exact(hidden, kind, monkeypatch):
+    monkeypatch.setattr("genlearn.models.dbn.salakhutdinov", lambda: schedule(20))
+    X = states(5).numpy()
+    model = DBN(hidden=hidden, pretrain_epochs=1, epochs=1, random_state=0).fit(X)
+    likelihood = model.log_likelihoods(X)["bound"]
+    assert (model.score_kind_, likelihood.kind, likelihood.law) == (kind, kind, "binary")
+    assert (likelihood.shift == (0, 0)) == (kind == "lower bound")
+
+
+def test_layers_are_pretrained_on_draws():
+    """Of the layer below, as `q` has them; of the pixels too."""
+    net, x = network((4, 3, 4)), torch.rand(20_000, 4, generator=make_rng(0)).double()
+    model, nets = DBN(hidden=(3, 4)), DBNNets(dbn=net)
+    with torch.no_grad():
+        v, h = (model._prepare(i, nets, Batch(x), make_rng(1)).x for i in range(2))
+        for rows, mean in ((v, x), (h, net.q(0, v))):
+            assert set(rows.unique().tolist()) == {0.0, 1.0}
+            assert (rows.mean(0) - mean.mean(0)).abs().max() < 5 * 0.5 / 20_000**0.5

@@ -14,10 +14,11 @@ from torch import Tensor
 from genlearn._types import Batch, Nets
 from genlearn.maths.rng import make_rng
 from genlearn.models.deep_autoencoder import DeepAutoencoder
-from genlearn.models.stack import StackNets, ascend, greedy_rbms, label_loss, stack
+from genlearn.models.stack import StackNets, ascend, greedy, greedy_rbms, label_loss, stack
 from genlearn.models.stacked_rbm import StackedRBMClassifier
 from genlearn.nets.boltzmann import RestrictedBoltzmann
-from genlearn.train import Budget, Optimizer, Stream
+from genlearn.nets.constant import Constant
+from genlearn.train import Budget, Journal, Optimizer, Stream, Training
 
 SHAPE = (1, 2, 3)
 
@@ -95,6 +96,31 @@ def test_a_layer_learns_by_contrastive_divergence(k):
     for g, e in zip(torch.autograd.grad(value, [net.W, net.a, net.b]), expected, strict=True):
         assert (g - e).abs().max() < 5 * 0.5 / (5 * copies) ** 0.5
     assert expected[0].abs().max() > 0.02
+
+
+def test_greedy_knows_nothing_of_what_a_layer_is():
+    """Layers of numbers: each callable is given its layer, before its own arguments."""
+    nets, calls = Nets(a=Constant(1.0), b=Constant(2.0)), []
+
+    def loss(i, nets, batch, rng):
+        calls.append(("loss", i))
+        return nets["ab"[i]].value * batch.x.sum(), {}
+
+    def start(i, nets, stream, rng):
+        calls.append(("start", i))
+
+    def prepare(i, nets, batch, rng):
+        calls.append(("prepare", i))
+        return batch._replace(x=batch.x + i)
+
+    stages = greedy(2, Budget(images=8), Optimizer("sgd", 0.5), name="player {}".format, owns=lambda i: ("ab"[i],),
+                    loss=loss, start=start, prepare=prepare)  # fmt: skip
+    assert [(stage.name, stage.players[0].name, stage.budget.images) for stage in stages] == [
+        ("layer 1", "player 0", 8), ("layer 2", "player 1", 8),
+    ]  # fmt: skip
+    Training(nets, stages, Stream(torch.ones(8, 1), None, 8, 0), make_rng(0), Journal()).run()
+    assert (nets.a.value.item(), nets.b.value.item()) == (1 - 0.5 * 8, 2 - 0.5 * 16)
+    assert calls == [(what, i) for i in (0, 1) for what in ("start", "prepare", "loss")]
 
 
 # --- the deep autoencoder
