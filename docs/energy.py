@@ -16,7 +16,7 @@ from genlearn.draw import bars, curves_png, filters, grid, pairs, titled
 from genlearn.maths.ais import schedule
 from genlearn.maths.partition import bracket
 from genlearn.metrics import nearest, nearest_train
-from genlearn.samplers.gibbs import rbm_chain
+from genlearn.samplers import rbm_chain
 
 IMAGES, START = Path(__file__).parent / "images", time.time()
 
@@ -58,7 +58,7 @@ train_y, test_y = data.train.y.numpy(), data.test.y.numpy()
 print(f"{len(train):,} training and {len(test):,} test images")
 
 rbm = RBM(n_hidden=256, learning_rate="linear(0.05, 0.001, over=270000)", epochs=30, random_state=0).fit(train)
-net = rbm.nets_["rbm"]
+net = rbm.nets_.rbm
 
 pixels = torch.from_numpy(test / 255).float().flatten(1)
 order = torch.randperm(784, generator=torch.Generator().manual_seed(0))
@@ -78,7 +78,7 @@ save("gibbs", titled(grid(strip, columns=len(steps)), columns=steps))
 
 print("3. Learning")
 small = RBM(n_hidden=50, epochs=30, random_state=0).fit(train)
-save("filters", filters(small.nets_["rbm"].W, (28, 28), columns=10))
+save("filters", filters(small.nets_.rbm.W, (28, 28), columns=10))
 
 h = small.transform(test[:12])
 save("reconstructions", titled(pairs(test[:12], small.inverse_transform(h)), rows=["image", "E[v | h]"]))
@@ -130,7 +130,7 @@ dbn = DBN(
 ).fit(train, train_y)  # fmt: skip
 print(f"DBN: {100 * np.mean(dbn.predict(test) == test_y):.1f} % of the test images right")
 
-belief, v = dbn.nets_["dbn"], pixels[:12]
+belief, v = dbn.nets_.dbn, pixels[:12]
 with torch.no_grad():
     first = belief.ascend(v, 1)  # [12, 400], as pictures of 20 x 20
     second = belief.top.p_hidden_pixels(first)  # [12, 1024], 32 x 32
@@ -153,7 +153,7 @@ print(f"copies: {copies.details['copies']}")
 
 print("7. The deep Boltzmann machine")
 tiny = DBM(hidden=(12, 12), epochs=20, random_state=0).fit(train)
-net = tiny.nets_["dbm"].double()
+net = tiny.nets_.dbm.double()
 v = pixels.double().bernoulli(generator=torch.Generator().manual_seed(0))
 h = torch.tensor(list(product([0.0, 1.0], repeat=12))).double()  # all 4,096 states of the first hidden layer
 with torch.no_grad():
@@ -167,8 +167,8 @@ print(f"the gap after 10 steps lies between {(exact - bounds[10]).min():.1e} and
 
 dbm = DBM(hidden=(200, 400), pretrain_epochs=5, epochs=15, random_state=0).fit(train)
 save("dbm", grid(dbm.sample(40, random_state=0), columns=10))
-net = dbm.nets_["dbm"]
-log_z = net.log_partition(schedule(10_000), start=net.chain)
+net = dbm.nets_.dbm
+log_z = net.log_partition(schedule(10_000), start=dbm.nets_.chains.states)
 with torch.no_grad():
     bound = net.bound(net.mean_field(pixels.bernoulli(generator=torch.Generator().manual_seed(0)), 10), log_z.value)
 print(f"bound of the 784-200-400 machine: {bound.mean():.1f} nats per test image. {log_z.notes[0]}")

@@ -12,14 +12,16 @@ from scipy.stats import chi2
 from torch.nn.functional import logsigmoid
 
 from genlearn._types import Batch
+from genlearn.maths import sweeps
 from genlearn.maths.ais import schedule
 from genlearn.maths.rng import make_rng
 from genlearn.models import bm
-from genlearn.models.bm import BoltzmannMachine, pseudo_likelihood
+from genlearn.models.bm import BMNets, BoltzmannMachine, pseudo_likelihood
 from genlearn.models.rbm import pseudo_likelihood as rbm_pseudo_likelihood
 from genlearn.nets import general_boltzmann
 from genlearn.nets.boltzmann import RestrictedBoltzmann
 from genlearn.nets.general_boltzmann import GeneralBoltzmann
+from genlearn.samplers import Chains, after, bm_chain, settle
 
 D, H = 4, 3
 
@@ -31,14 +33,21 @@ def states(n: int) -> torch.Tensor:
 S = states(D + H)
 
 
-def machine(d: int, h: int, n: int = 0, scale: float = 0.7) -> GeneralBoltzmann:
+def machine(d: int, h: int, scale: float = 0.7) -> GeneralBoltzmann:
     """Random weights everywhere, below the diagonals too, where they must not count."""
     rng = make_rng(2)
-    net = GeneralBoltzmann(d, h, rng, n).double()
+    net = GeneralBoltzmann(d, h, rng).double()
     with torch.no_grad():
         for p in (*net.parameters(), net.a_base):
             p.normal_(generator=rng).mul_(scale)
     return net
+
+
+def chains_at(states: torch.Tensor) -> Chains:
+    """Persistent chains in these states."""
+    chains = Chains(*states.shape).double()
+    chains.states.copy_(states)
+    return chains
 
 
 @pytest.fixture
@@ -167,19 +176,19 @@ def test_the_gradient_of_the_likelihood_is_clamped_minus_free(net):
 def test_the_loss_estimates_the_gradient(clamped):
     """From exact draws in the chains: of the likelihood with Gibbs sampling, of the bound with mean field."""
     n, data = 40_000, states(D)[[3, 3, 7, 9, 14]]
-    net = machine(D, H, n)
+    net = machine(D, H)
     with torch.no_grad():
         # Rivals, which mean field takes for independent.
         net.t_upper.fill_(-1.5)
         net.b.fill_(1.5)
-    net.chain.copy_(draws(net, n))
+    chains = chains_at(draws(net, n))
     exact = {"gibbs": net.free_energy(data).mean()}
     exact |= {sweeps: net.energy(data, net.mean_hidden(data, sweeps)).mean() for sweeps in (0, 50)}
     gradients = {name: torch.autograd.grad(e + log_z(net), list(net.parameters())) for name, e in exact.items()}
     expected = gradients["gibbs" if clamped == "gibbs" else 50]
-    before = net.chain.clone()
+    before = chains.states.clone()
     model = BoltzmannMachine(n_hidden=H, n_chains=n, clamped=clamped, n_clamped=50)
-    loss, _ = model._loss(torch.nn.ModuleDict({"bm": net}), Batch(data.repeat(n // 5, 1)), make_rng(5))
+    loss, _ = model._loss(BMNets(bm=net, chains=chains), Batch(data.repeat(n // 5, 1)), make_rng(5))
     got = torch.autograd.grad(loss, list(net.parameters()))
     # The difference of two means of n numbers of standard deviation .5 at most: five standard errors.
     tolerance = 5 * 0.5 * (2 / n) ** 0.5
@@ -187,13 +196,13 @@ def test_the_loss_estimates_the_gradient(clamped):
     for other in gradients.values():
         if other is not expected:
             assert max((g - e).abs().max() for g, e in zip(other, expected, strict=True)) > 2 * tolerance
-    assert not torch.equal(before, net.chain)
-    assert is_law(net.chain, law(net))
+    assert not torch.equal(before, chains.states)
+    assert is_law(chains.states, law(net))
 
 
 @pytest.mark.parametrize("block", [3, 64])
 def test_mean_field_is_a_fixed_point_and_its_bound_only_rises(net, block, monkeypatch):
-    monkeypatch.setattr(general_boltzmann, "UNITS", block)
+    monkeypatch.setattr(sweeps, "UNITS", block)
     v = states(D)
     bounds = torch.stack([net.bound(v, net.mean_hidden(v, n)) for n in (0, 1, 2, 5, 200)])
     assert (bounds.diff(dim=0) >= -1e-12).all()
@@ -209,7 +218,7 @@ def test_a_sweep_draws_each_unit_from_its_conditional(net, block, monkeypatch):
 
     and the transition matrix of the whole sweep, the product of these conditionals, leaves p invariant.
     """
-    monkeypatch.setattr(general_boltzmann, "UNITS", block)
+    monkeypatch.setattr(sweeps, "UNITS", block)
     p, n = law(net).detach(), D + H
     start, end = (x.reshape(-1, n) for x in (S[:, None].expand(-1, len(S), -1), S[None].expand(len(S), -1, -1)))
     transition = torch.ones(len(start), dtype=p.dtype)
@@ -222,7 +231,7 @@ def test_a_sweep_draws_each_unit_from_its_conditional(net, block, monkeypatch):
             noise = (1 - 2 * end) * torch.inf
             noise[:, i] = logit + shift
             s = start.T.contiguous()
-            general_boltzmann._sweep(net.J.detach(), net.c.detach()[:, None], s, noise.T.contiguous())
+            sweeps.sweep(net.J.detach(), net.c.detach()[:, None], s, noise.T.contiguous())
             assert torch.equal(s[:i], end.T[:i])
             assert (s[i] == value).all()
     transition = transition.view(len(S), len(S))
@@ -234,25 +243,25 @@ def test_a_sweep_draws_each_unit_from_its_conditional(net, block, monkeypatch):
 
 @pytest.mark.parametrize("block", [3, 64])
 def test_gibbs_sampling_has_the_law_of_the_model(net, block, monkeypatch):
-    monkeypatch.setattr(general_boltzmann, "UNITS", block)
+    monkeypatch.setattr(sweeps, "UNITS", block)
     rng, n = make_rng(3), 40_000
     start = torch.zeros(n, D + H, dtype=torch.float64)
-    s = net.gibbs(start, rng, 40)
+    s = after(40, bm_chain(net, start, rng))
     assert not start.any()
     assert is_law(s, law(net))
     # Stationary, not only reached: the law is kept by one sweep more from exact draws.
-    assert is_law(net.gibbs(draws(net, n), rng), law(net))
-    assert not is_law(net.gibbs(start, rng), law(net))
+    assert is_law(next(bm_chain(net, draws(net, n), rng)), law(net))
+    assert not is_law(next(bm_chain(net, start, rng)), law(net))
 
 
 def test_clamped_gibbs_sampling_has_the_conditional_law(net):
     rng, n = make_rng(4), 20_000
     v = torch.tensor([1.0, 0.0, 0.0, 1.0], dtype=torch.float64)
     given = (S[:, :D] == v).all(1) * law(net)
-    assert is_law(net.gibbs_hidden(v.expand(n, -1), rng, 40), (given / given.sum())[(S[:, :D] == v).all(1)])
+    assert is_law(settle(net, v.expand(n, -1), rng, 40), (given / given.sum())[(S[:, :D] == v).all(1)])
     half = torch.tensor([1.0, torch.nan, 0.0, torch.nan], dtype=torch.float64)
     fits = (S[:, 0] == 1) & (S[:, 2] == 0)
-    s = net.gibbs(torch.zeros(n, D + H, dtype=torch.float64), rng, 40, half.expand(n, -1))
+    s = after(40, bm_chain(net, torch.zeros(n, D + H, dtype=torch.float64), rng, half.expand(n, -1)))
     assert (s[:, 0] == 1).all() and not s[:, 2].any()
     p = law(net)[fits]
     assert is_law(s[:, [1, *range(3, D + H)]], p / p.sum())
@@ -262,7 +271,7 @@ def test_completion_gives_the_mean_of_what_is_not_known(net):
     model = BoltzmannMachine(n_hidden=H, n_gibbs=400)
     x = states(2)[:, [0, 0, 1, 1]].repeat(50, 1).view(-1, 2, 2)
     known = torch.tensor([[True, False], [True, False]]).expand(200, -1, -1)
-    got = model._complete(torch.nn.ModuleDict({"bm": net}), x, known, make_rng(0))
+    got = model._complete(BMNets(bm=net), x, known, make_rng(0))
     assert torch.equal(got[known], x[known])
     for i, (first, third) in enumerate(states(2)):
         p = law(net) * (S[:, 0] == first) * (S[:, 2] == third)
@@ -273,7 +282,7 @@ def test_completion_gives_the_mean_of_what_is_not_known(net):
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
 def test_training_keeps_the_symmetry(optimizer, digits):
     model = BoltzmannMachine(n_hidden=7, epochs=1, optimizer=optimizer, weight_decay=0.1, random_state=0)
-    net = model.fit(digits).nets_["bm"]
+    net = model.fit(digits).nets_.bm
     for upper, matrix in ((net.r_upper, net.r), (net.t_upper, net.t)):
         assert torch.equal(matrix, matrix.T)
         assert not matrix.diagonal().any()
@@ -284,13 +293,14 @@ def test_training_keeps_the_symmetry(optimizer, digits):
 def test_it_starts_as_independent_pixels(digits):
     X = digits.astype(np.float64)
     model = BoltzmannMachine(n_hidden=7, n_chains=2000, images=1, epochs=None, learning_rate=1e-12, random_state=0)
-    net = model.set_params(precision="float64").fit(X).nets_["bm"]
+    nets = model.set_params(precision="float64").fit(X).nets_
+    net = nets.bm
     mean = torch.from_numpy(X.mean(0)).clamp(0.01, 0.99)
     assert torch.allclose(net.a, mean.logit())
     assert torch.allclose(net.a_base, mean.logit())
     assert not net.r.round(decimals=9).any()
     p = torch.cat([mean, torch.full((7,), 0.5).double()])
-    assert ((net.chain.mean(0) - p).abs() < 5 * (p * (1 - p) / 2000).sqrt() + 0.02).all()
+    assert ((nets.chains.states.mean(0) - p).abs() < 5 * (p * (1 - p) / 2000).sqrt() + 0.02).all()
 
 
 def brute_pseudo(net: GeneralBoltzmann, v: torch.Tensor) -> torch.Tensor:
@@ -314,9 +324,9 @@ def test_pseudo_likelihood(net, monkeypatch):
 
 
 @pytest.mark.parametrize("exact", [0, 12])
-def test_pseudo_likelihood_of_grey_pixels_is_that_of_an_rbm(net, exact, monkeypatch):
+def test_pseudo_likelihood_is_that_of_an_rbm(net, exact, monkeypatch):
     monkeypatch.setattr(bm, "EXACT_HIDDEN", exact)
-    rbm, v = twin(net), torch.rand(9, D, dtype=torch.float64, generator=make_rng(0))
+    rbm, v = twin(net), states(D)
     assert torch.allclose(pseudo_likelihood(net, v, 1), rbm_pseudo_likelihood(rbm, v))
 
 
@@ -335,21 +345,21 @@ def test_ais_is_unbiased_in_z_and_in_reverse_in_1_over_z(net, rough):
 
 
 def test_ais_brackets_log_z_of_larger_machines(monkeypatch):
-    net = machine(10, 8, 20, scale=0.4)
+    net, start = machine(10, 8, scale=0.4), torch.zeros(20, 18).double()
     exact = net.log_z_exact()
-    assert net.log_partition(schedule(2)) == (exact, exact, exact, ())
+    assert net.log_partition(schedule(2), start) == (exact, exact, exact, ())
     monkeypatch.setattr(general_boltzmann, "MAX_UNITS", 17)
-    got = net.log_partition(schedule(500))
+    got = net.log_partition(schedule(500), start)
     assert got.lower < exact < got.upper < got.lower + 0.3
     assert "log Z can be trusted" in got.notes[0]
     with pytest.raises(ValueError, match="betas must increase from 0 to 1"):
-        net.log_partition(torch.tensor([0.0, 0.5]))
+        net.log_partition(torch.tensor([0.0, 0.5]), start)
 
 
 def test_scores_and_likelihoods_of_small_machines_are_exact(digits):
     X = (digits[:300, 18:30] > 0.5).astype(np.float64)
     model = BoltzmannMachine(n_hidden=5, epochs=2, precision="float64", random_state=0).fit(X)
-    net = model.nets_["bm"]
+    net = model.nets_.bm
     s = states(17)
     every = torch.logsumexp(-net.energy(s[:, :12], s[:, 12:]), 0)
     h = states(5)
@@ -366,7 +376,6 @@ def test_likelihoods_of_larger_machines(digits, monkeypatch):
     X = (digits[:300, 18:30] > 0.5).astype(np.float64)
     model = BoltzmannMachine(n_hidden=5, epochs=5, learning_rate=0.2, precision="float64", random_state=0).fit(X)
     exact = torch.from_numpy(model.score_samples(X))
-    monkeypatch.setattr(bm, "MAX_UNITS", 16)
     monkeypatch.setattr(general_boltzmann, "MAX_UNITS", 16)
     assert model.score_kind_ == "pseudo"
     ((name, estimate),) = model.log_likelihoods(X).items()
@@ -374,8 +383,17 @@ def test_likelihoods_of_larger_machines(digits, monkeypatch):
     assert (estimate.values - exact).abs().max() < 0.1
     monkeypatch.setattr(bm, "EXACT_HIDDEN", 4)
     ((name, bound),) = model.log_likelihoods(X).items()
-    assert (name, bound.kind) == ("mean field", "lower bound")
+    assert (name, bound.kind) == ("mean field", "estimate of a bound")
     assert (bound.values < estimate.values).all()
     assert (bound.values - exact).mean() > -0.5
     assert bound.shift[0] < 0 < bound.shift[1]
     assert "log Z can be trusted" in bound.notes[0]
+
+
+@pytest.mark.parametrize("binarize", [True, False])
+def test_grey_pixels_are_drawn_where_binarize_is_set(net, binarize, monkeypatch):
+    seen, mean_hidden = [], net.mean_hidden
+    monkeypatch.setattr(net, "mean_hidden", lambda v, n: seen.append(v) or mean_hidden(v, n))
+    x, nets = torch.full((6, D), 0.5).double(), BMNets(bm=net, chains=chains_at(draws(net, 6)))
+    BoltzmannMachine(n_hidden=H, binarize=binarize)._loss(nets, Batch(x), make_rng(0))
+    assert set(seen[0].unique().tolist()) == ({0.0, 1.0} if binarize else {0.5})

@@ -14,7 +14,9 @@ from genlearn._types import Batch
 from genlearn.maths.ais import schedule
 from genlearn.maths.rng import make_rng
 from genlearn.models.conditional_rbm import ConditionalRBM
+from genlearn.models.rbm import RBMNets
 from genlearn.nets.boltzmann import RestrictedBoltzmann
+from genlearn.nets.constant import Constant
 
 D, K, H = 4, 3, 3
 
@@ -52,7 +54,7 @@ def gradients(loss: Tensor, net: nn.Module) -> list[Tensor]:
 
 
 def loss(model: ConditionalRBM, net: nn.Module, v: Tensor, y: Tensor, seed: int = 0) -> Tensor:
-    return model._loss(nn.ModuleDict({"rbm": net}), Batch(v, y), make_rng(seed))[0]
+    return model._loss(RBMNets(rbm=net), Batch(v, y), make_rng(seed))[0]
 
 
 DATA = torch.tensor([3, 3, 5, 9, 14, 15, 0, 6]), torch.tensor([0, 1, 2, 2, 0, 1, 1, 0])
@@ -155,7 +157,7 @@ def test_the_hybrid_objective_is_the_sum(net):
 def test_nce_of_images_and_labels_is_stationary_at_the_truth(net):
     p, v = log_joint(net).detach().logsumexp(2).exp(), states(D)
     log_z = torch.logsumexp(torch.cat([net.log_unnormalised(v)]), 0).item()
-    nets = nn.ModuleDict({"rbm": net, "log_z": nn.ParameterList([torch.tensor(log_z, dtype=torch.float64)])})
+    nets = RBMNets(rbm=net, log_z=Constant(log_z).double())
     rows = torch.multinomial(p.flatten(), 100 * 500, replacement=True, generator=make_rng(0))
     parameters, rng, estimator = list(nets.parameters()), make_rng(1), model(algorithm="nce", n_noise=3)
 
@@ -167,7 +169,7 @@ def test_nce_of_images_and_labels_is_stationary_at_the_truth(net):
 
     assert z_scores().max() < 5
     with torch.no_grad():
-        nets["log_z"][0] += 0.2
+        nets.log_z.value += 0.2
     assert z_scores().max() > 10
 
 
@@ -207,8 +209,8 @@ def test_nce_begins_at_its_log_z():
     estimator = model(algorithm="nce", learning_rate=1e-12, epochs=1, precision="float64", random_state=0)
     nets = estimator.fit(X, np.arange(16) % K).nets_
     with torch.no_grad():
-        nets["rbm"].W.zero_()
-    assert nets["log_z"][0].item() == pytest.approx(nets["rbm"].log_partition(schedule(2)).value, abs=1e-6)
+        nets.rbm.W.zero_()
+    assert nets.log_z.value.item() == pytest.approx(nets.rbm.log_partition(schedule(2)).value, abs=1e-6)
 
 
 # --- the public face
@@ -220,7 +222,7 @@ def fitted(net: RestrictedBoltzmann, **settings) -> ConditionalRBM:
     estimator = model(precision="float64", epochs=1, random_state=0, **settings).fit(X, np.array(list("abc" * 6))[:16])
     with torch.no_grad():
         for name in ("W", "a", "b", "a_base"):
-            getattr(estimator.nets_["rbm"], name).copy_(getattr(net, name))
+            getattr(estimator.nets_.rbm, name).copy_(getattr(net, name))
     return estimator
 
 

@@ -9,10 +9,12 @@ import torch
 from scipy.stats import chi2
 
 from genlearn._types import Batch
+from genlearn.losses.contrastive import energy_difference
 from genlearn.maths.ais import ais, log_z_exact, schedule
-from genlearn.maths.rng import bernoulli, make_rng
-from genlearn.models.dbm import DBM, energy_difference
+from genlearn.maths.rng import make_rng
+from genlearn.models.dbm import DBM, DBMNets
 from genlearn.nets.deep_boltzmann import DeepBoltzmann, MeanFieldMLP
+from genlearn.samplers import Chains, after, dbm_chain
 from genlearn.train import Stream
 
 SIZES = [(4, 3, 3), (3, 2, 3, 2)]
@@ -22,13 +24,20 @@ def states(n: int) -> torch.Tensor:
     return torch.tensor(list(itertools.product([0.0, 1.0], repeat=n)), dtype=torch.float64)
 
 
-def machine(sizes: tuple[int, ...], n: int = 0, scale: float = 1.0) -> DeepBoltzmann:
+def machine(sizes: tuple[int, ...], scale: float = 1.0) -> DeepBoltzmann:
     rng = make_rng(0)
-    net = DeepBoltzmann(sizes, rng, n).double()
+    net = DeepBoltzmann(sizes, rng).double()
     with torch.no_grad():
         for p in [*net.parameters(), net.a_base]:
             p.normal_(generator=rng).mul_(scale)
     return net
+
+
+def chains_at(states: torch.Tensor) -> Chains:
+    """Persistent chains in these states."""
+    chains = Chains(*states.shape).double()
+    chains.states.copy_(states)
+    return chains
 
 
 @pytest.fixture(params=SIZES, ids=str)
@@ -112,10 +121,7 @@ def test_chains_have_the_law_of_the_model(net):
     """Chi-square over all states of v, of independent chains, at a fixed seed."""
     rng, n = make_rng(3), 8000
     x = net.unpack((torch.rand(n, sum(net.sizes[1::2]), dtype=torch.float64, generator=rng) < 0.5).double())
-    for _ in range(60):
-        net.draw(x, 0, rng)
-        net.draw(x, 1, rng)
-    net.draw(x, 0, rng)
+    x, _ = after(61, dbm_chain(net, x, rng))
     d = net.sizes[0]
     index = (x[0] @ 2.0 ** torch.arange(d - 1, -1, -1, dtype=torch.float64)).long()
     expected = n * log_p(net).exp().detach()
@@ -218,17 +224,17 @@ def test_the_loss_estimates_the_gradient_of_the_bound(net, monkeypatch):
     """With chains drawn from the model and centers 0, within five standard errors; the chains stay in its law."""
     n = 40_000
     monkeypatch.setattr("genlearn.models.dbm.CENTER_RATE", 0.0)
-    net.chain = torch.cat(everything(net)[1::2], 1)[torch.multinomial(law(net), n, True, generator=make_rng(2))]
+    chains = chains_at(torch.cat(everything(net)[1::2], 1)[torch.multinomial(law(net), n, True, generator=make_rng(2))])
     v = states(net.sizes[0])[[0, 2, 2, 5]]
     model = DBM(hidden=net.sizes[1:], n_chains=n, k=2, n_mean_field=30, binarize=False)
-    before = net.chain.mean(0)
-    loss, _ = model._loss(torch.nn.ModuleDict({"dbm": net}), Batch(v), make_rng(5))
+    before = chains.states.mean(0)
+    loss, _ = model._loss(DBMNets(dbm=net, chains=chains), Batch(v), make_rng(5))
     got = torch.autograd.grad(loss, parameters(net))
     for g, e in zip(got, bound_gradient(net, v), strict=True):
         # means of n numbers in [0, 1], of standard deviation at most 1/2
         assert (g - e).abs().max() < 5 * 0.5 / n**0.5
-    assert (net.chain.mean(0) - before).abs().max() < 5 * 0.5 * (2 / n) ** 0.5
-    assert ((net.chain == 0) | (net.chain == 1)).all()
+    assert (chains.states.mean(0) - before).abs().max() < 5 * 0.5 * (2 / n) ** 0.5
+    assert ((chains.states == 0) | (chains.states == 1)).all()
 
 
 def test_the_gradient_of_the_bound_is_that_of_the_likelihood_where_it_is_tight():
@@ -308,11 +314,11 @@ def test_pretraining_is_cd_1_of_the_doubled_rbm():
         end = start @ to_high @ to_low
         expected = low.T @ ((end - start)[:, None] * up)
         batch = Batch(low[[1, 2]].repeat(copies, 1))
-        loss, _ = model._cd(layer, torch.nn.ModuleDict({"dbm": net}), batch, make_rng(4))
+        loss, _ = model._cd(layer - 1, DBMNets(dbm=net), batch, make_rng(4))
         (got,) = torch.autograd.grad(loss, [net.W[layer - 1]])
         assert (got - expected).abs().max() < 5 * 0.5 / (2 * copies) ** 0.5
         bias = net.a if layer == 1 else net.below[0]
-        loss, _ = model._cd(layer, torch.nn.ModuleDict({"dbm": net}), batch, make_rng(4))
+        loss, _ = model._cd(layer - 1, DBMNets(dbm=net), batch, make_rng(4))
         got_low, got_high = torch.autograd.grad(loss, [bias, net.b[layer - 1]])
         assert (got_low - (end - start) @ low).abs().max() < 5 * 0.5 / (2 * copies) ** 0.5
         assert (got_high - (end - start) @ up).abs().max() < 5 * 0.5 / (2 * copies) ** 0.5
@@ -349,23 +355,23 @@ def test_mean_field_starts_from_the_doubled_pass(net):
 
 def test_the_joint_stage_starts_from_the_composed_machine(net):
     """Biases half and half, centers at the means of the layers given images, chains of bits."""
-    net.chain = torch.zeros(50, sum(net.sizes[1::2]), dtype=torch.float64)
+    chains = chains_at(torch.zeros(50, sum(net.sizes[1::2])))
     b, below = [p.detach().clone() for p in net.b], [p.detach().clone() for p in net.below]
     v = states(net.sizes[0])[:5]
-    nets = torch.nn.ModuleDict({"dbm": net})
+    nets = DBMNets(dbm=net, chains=chains)
     with torch.no_grad():
         DBM(n_mean_field=7)._start(nets, Stream(v, None, 2, 0, dtype=torch.float64), make_rng(0))
     for got, up, down in zip(net.b, b, [*below, b[-1]], strict=True):
         assert torch.allclose(got, (up + down) / 2)
     assert torch.allclose(net.center, torch.cat(net.mean_field(v, 7), 1).mean(0))
-    assert set(net.chain.unique().tolist()) == {0.0, 1.0}
-    assert 0.3 < net.chain.mean() < 0.7
+    assert set(chains.states.unique().tolist()) == {0.0, 1.0}
+    assert 0.3 < chains.states.mean() < 0.7
 
 
 def test_the_classifier_sees_the_means_of_the_upper_layers(net):
     v = states(net.sizes[0])
     x = net.mean_field(v, 4)
-    inputs = DBM(n_mean_field=4)._inputs(torch.nn.ModuleDict({"dbm": net}), v)
+    inputs = DBM(n_mean_field=4)._inputs(DBMNets(dbm=net), v)
     assert torch.equal(inputs, torch.cat([v, *x[2:]], 1))
 
 
@@ -379,14 +385,59 @@ def test_completion_draws_from_the_conditional():
     given = torch.tensor([1.0, 0.0, 0.5, 0.5], dtype=torch.float64)
     rows = (v[:, :2] == given[:2]).all(1)
     expected = p[rows] @ v[rows] / p[rows].sum()
-    filled = model._complete(torch.nn.ModuleDict({"dbm": net}), given.expand(n, 4), known.expand(n, 4), make_rng(0))
+    filled = model._complete(DBMNets(dbm=net), given.expand(n, 4), known.expand(n, 4), make_rng(0))
     assert torch.equal(filled[:, :2], given[:2].expand(n, 2))
     assert (filled.mean(0) - expected).abs().max() < 5 * 0.5 / n**0.5
 
 
 def test_bernoulli_means_of_chains():
     """E[v | h_1] of samples has the mean of the model."""
-    net = machine((4, 3, 2), n=1000)
-    net.chain = bernoulli(torch.full_like(net.chain, 0.5), make_rng(1))
-    images = DBM(hidden=(3, 2), n_gibbs=30)._sample(torch.nn.ModuleDict({"dbm": net}), 20_000, make_rng(0))
+    net, chains = machine((4, 3, 2)), chains_at(torch.zeros(1000, 3))
+    chains.start(make_rng(1))
+    images = DBM(hidden=(3, 2), n_gibbs=30)._sample(DBMNets(dbm=net, chains=chains), 20_000, make_rng(0))
     assert (images.mean(0) - log_p(net).exp() @ states(4)).abs().max() < 5 * 0.5 / 20_000**0.5
+
+
+def test_centers_follow_the_means_of_the_data(net):
+    """A hundredth of the way for each batch, to the mean-field means of its images."""
+    v, chains = states(net.sizes[0])[[0, 2, 2, 5]], chains_at(torch.zeros(4, sum(net.sizes[1::2])))
+    before = net.center.uniform_(generator=make_rng(0)).clone()
+    model = DBM(hidden=net.sizes[1:], n_mean_field=7, binarize=False)
+    model._loss(DBMNets(dbm=net, chains=chains), Batch(v), make_rng(1))
+    expected = torch.cat(net.mean_field(v, 7), 1).mean(0)
+    assert torch.allclose(net.center, before + 0.01 * (expected - before))
+
+
+@pytest.mark.parametrize("binarize", [True, False])
+def test_layers_are_pretrained_on_draws(net, binarize):
+    """Of the layer below; of the pixels where `binarize` is set."""
+    x = torch.rand(20_000, net.sizes[0], generator=make_rng(0)).double()
+    model, nets = DBM(hidden=net.sizes[1:], binarize=binarize), DBMNets(dbm=net)
+    for i in range(2):
+        rows = model._upward(i, nets, Batch(x), make_rng(1)).x
+        assert set(rows.unique().tolist()) == {0.0, 1.0} or (i == 0 and torch.equal(rows, x) and not binarize)
+        mean = x if i == 0 else net.up(1, model._upward(0, nets, Batch(x), make_rng(1)).x)
+        assert (rows.mean(0) - mean.mean(0)).abs().max() < 5 * 0.5 / 20_000**0.5
+
+
+def test_the_joint_stage_sees_draws_where_binarize_is_set():
+    seen, x = [], torch.full((4, 3), 0.5).double()
+    net, chains = machine((3, 2, 2)), chains_at(torch.zeros(4, 2))
+    mean_field = net.mean_field
+    net.mean_field = lambda v, n: seen.append(v) or mean_field(v, n)
+    for binarize in (True, False):
+        model = DBM(hidden=(2, 2), binarize=binarize)
+        model._loss(DBMNets(dbm=net, chains=chains), Batch(x), make_rng(1))
+    assert set(seen[0].unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(seen[1], x)
+
+
+@pytest.mark.parametrize(("hidden", "kind"), [((20, 30), "lower bound"), ((21, 30), "estimate of a bound")])
+def test_a_bound_is_one_where_log_z_is_exact(hidden, kind, monkeypatch):
+    """Images have 22 pixels: neither the odd nor the even layers of the second machine can be enumerated."""
+    monkeypatch.setattr("genlearn.models.dbm.salakhutdinov", lambda: schedule(20))
+    X = states(5)[:, [0, 1, 2, 3, 4] * 4 + [0, 1]].numpy()
+    model = DBM(hidden=hidden, pretrain_epochs=1, epochs=1, n_chains=4, random_state=0).fit(X)
+    likelihood = model.log_likelihoods(X)["bound"]
+    assert (model.score_kind_, likelihood.kind, likelihood.law) == (kind, kind, "binary")
+    assert (likelihood.shift == (0, 0)) == (kind == "lower bound")

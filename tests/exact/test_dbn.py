@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import chi2
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from genlearn._types import Batch
 from genlearn.maths.ais import schedule
 from genlearn.maths.rng import make_rng, uniform
-from genlearn.models.dbn import DBN, surprise
+from genlearn.models.dbn import DBN, DBNNets
 from genlearn.nets.deep_belief import DeepBelief
 from genlearn.train import Stream
 
@@ -128,7 +128,7 @@ def test_draws_of_q_give_the_bound_on_average(sizes):
 def test_one_layer_is_an_rbm():
     X = states(4).numpy()
     model = DBN(hidden=(3,), pretrain_epochs=3, epochs=2, batch_size=8, precision="float64", random_state=0).fit(X)
-    net = model.nets_["dbn"]
+    net = model.nets_.dbn
     with torch.no_grad():
         exact = torch.log_softmax(-net.top.free_energy(states(4)), 0).numpy()
     assert np.allclose(model.score_samples(X), exact)
@@ -144,7 +144,7 @@ def started(sizes: tuple[int, ...], **settings) -> tuple[DBN, DeepBelief, Stream
     x = states(sizes[0])[torch.randint(2 ** sizes[0], (40,), generator=make_rng(1))]
     model, stream = DBN(hidden=sizes[1:], **settings), Stream(x, None, 8, 0, dtype=torch.float64)
     with torch.no_grad():
-        model._start(1, nn.ModuleDict({"dbn": net}), stream, make_rng(2))
+        model._start(1, DBNNets(dbn=net), stream, make_rng(2))
     return model, net, stream
 
 
@@ -153,7 +153,7 @@ def started(sizes: tuple[int, ...], **settings) -> tuple[DBN, DeepBelief, Stream
 def test_a_layer_upside_down_changes_nothing(sizes):
     """p(v) is that of the first RBM, q is the posterior, and so the bound is tight."""
     _, net, _ = started(sizes, transpose=True)
-    first, v = net.layer(0), states(sizes[0])
+    first, v = net.layers[0], states(sizes[0])
     assert torch.allclose(net.q(0, v), first.p_hidden(v))
     log_p = torch.log_softmax(-first.free_energy(v), 0)
     assert torch.allclose(marginal(net), log_p, atol=1e-10)
@@ -216,7 +216,7 @@ def test_up_down_has_the_gradients_of_its_three_parts(sizes, n_classes, centred)
     net, copies = network(sizes, n_classes), 4000
     v, index, y = data_of(sizes, copies)
     model = DBN(hidden=sizes[1:], top_steps=25, centred=centred)
-    loss, logs = model._up_down(nn.ModuleDict({"dbn": net}), Batch(v, y if n_classes else None), make_rng(3))
+    loss, logs = model._up_down(DBNNets(dbn=net), Batch(v, y if n_classes else None), make_rng(3))
     assert set(logs) == {"top"}
     generative = [p for r in net.layers for p in (r.W, r.a)]
     recognition, top = list(net.up.parameters()), list(net.top.parameters())
@@ -260,15 +260,8 @@ def test_up_down_has_the_gradients_of_its_three_parts(sizes, n_classes, centred)
     assert all((g == 0).all() for g in gradient(loss, biases))
     owned = [id(p) for p in (*generative, *recognition, *top)]
     stage = model._stages((sizes[0],))[-1]
-    player = [id(p) for _, p in stage.players[0].parameters(nn.ModuleDict({"dbn": net}))]
+    player = [id(p) for _, p in stage.players[0].parameters(DBNNets(dbn=net))]
     assert sorted(player) == sorted(owned)
-
-
-def test_surprise_is_minus_log_p():
-    x, z = (states(3)[5:7], torch.randn(2, 3, generator=make_rng(0)).double())
-    p = z.sigmoid()
-    expected = -(x * p.log() + (1 - x) * (1 - p).log()).sum(1).mean()
-    assert surprise(x, z).item() == pytest.approx(expected.item(), abs=1e-12)
 
 
 # --- the public face
@@ -279,7 +272,7 @@ def fitted(net: DeepBelief, sizes: tuple[int, ...], **settings) -> DBN:
     X = states(sizes[0]).numpy()
     model = DBN(hidden=sizes[1:], pretrain_epochs=1, epochs=1, precision="float64", random_state=0, **settings)
     model.fit(X, np.array(list("abc" * 20))[: len(X)] if net.top.n_classes else None)
-    model.nets_["dbn"].load_state_dict(net.state_dict())
+    model.nets_.dbn.load_state_dict(net.state_dict())
     return model
 
 
@@ -396,9 +389,30 @@ def test_greedy_layers_and_up_down_learn_bars_and_stripes():
         hidden=(8, 10), pretrain_epochs=60, pretrain_rate=0.1, epochs=60, learning_rate=0.05, batch_size=70,
         precision="float64", random_state=0,
     ).fit(v.repeat(25, 1).numpy())  # fmt: skip
-    net = model.nets_["dbn"]
+    net = model.nets_.dbn
     row = (v @ 2.0 ** torch.arange(8, -1, -1).double()).long()
     with torch.no_grad():
         bound, log_p = exact_bound(net)[row].mean().item(), marginal(net)[row].mean().item()
     assert -4 < bound < log_p < -2.64
     assert model.score(v.numpy()) == pytest.approx(bound, abs=0.2)
+
+
+@pytest.mark.parametrize(("hidden", "kind"), [((30, 20), "lower bound"), ((30, 21), "estimate of a bound")])
+def test_a_bound_is_one_where_log_z_is_exact(hidden, kind, monkeypatch):
+    monkeypatch.setattr("genlearn.models.dbn.salakhutdinov", lambda: schedule(20))
+    X = states(5).numpy()
+    model = DBN(hidden=hidden, pretrain_epochs=1, epochs=1, random_state=0).fit(X)
+    likelihood = model.log_likelihoods(X)["bound"]
+    assert (model.score_kind_, likelihood.kind, likelihood.law) == (kind, kind, "binary")
+    assert (likelihood.shift == (0, 0)) == (kind == "lower bound")
+
+
+def test_layers_are_pretrained_on_draws():
+    """Of the layer below, as `q` has them; of the pixels too."""
+    net, x = network((4, 3, 4)), torch.rand(20_000, 4, generator=make_rng(0)).double()
+    model, nets = DBN(hidden=(3, 4)), DBNNets(dbn=net)
+    with torch.no_grad():
+        v, h = (model._prepare(i, nets, Batch(x), make_rng(1)).x for i in range(2))
+        for rows, mean in ((v, x), (h, net.q(0, v))):
+            assert set(rows.unique().tolist()) == {0.0, 1.0}
+            assert (rows.mean(0) - mean.mean(0)).abs().max() < 5 * 0.5 / 20_000**0.5

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from genlearn.losses.matching import (
     denoising_score_matching,
-    flip_differences,
     flipped_ratio_matching,
     ratio_matching,
     rbm_flip_differences,
     score_matching,
     sliced_score_matching,
 )
+from genlearn.maths.flips import flip_differences
 from genlearn.maths.rng import make_rng
 from genlearn.nets.boltzmann import RestrictedBoltzmann
 

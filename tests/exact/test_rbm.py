@@ -10,11 +10,11 @@ import torch
 from scipy.stats import chi2
 
 from genlearn._types import Batch
-from genlearn.losses.contrastive import contrast, weigh
+from genlearn.losses.contrastive import contrast
 from genlearn.maths.rng import make_rng
-from genlearn.models.rbm import RBM, pseudo_likelihood
+from genlearn.models.rbm import RBM, RBMNets, pseudo_likelihood
 from genlearn.nets.boltzmann import RestrictedBoltzmann
-from genlearn.samplers.gibbs import rbm_chain
+from genlearn.samplers import rbm_chain
 
 D, H = 5, 4
 
@@ -69,7 +69,7 @@ def test_the_surrogate_has_the_gradient_of_the_free_energy_difference(net, visib
     expected = torch.autograd.grad(difference, [net.W, net.a, net.b])
     with torch.no_grad():
         p, p_model = net.p_hidden(v), net.p_hidden(v_model)
-    surrogate = contrast(net, torch.cat([v, v_model]), torch.cat([p, p_model]), weigh(len(v), len(v_model), v))
+    surrogate = contrast(net, (v, p), (v_model, p_model))
     got = torch.autograd.grad(surrogate, [net.W, net.a, net.b])
     for g, e in zip(got, expected, strict=True):
         assert torch.allclose(g, e, atol=1e-12)
@@ -103,7 +103,7 @@ def test_the_loss_estimates_the_cd_k_gradient(net, k):
     model = RBM(n_hidden=H, algorithm="cd", k=k)
     copies = 40_000
     batch = Batch(data.repeat(copies, 1))
-    loss, _ = model._loss(torch.nn.ModuleDict({"rbm": net}), batch, make_rng(5))
+    loss, _ = model._loss(RBMNets(rbm=net), batch, make_rng(5))
     got = torch.autograd.grad(loss, [net.W, net.a, net.b])
     for g, e in zip(got, cd_gradient(net, data, k), strict=True):
         # Each entry is a mean of 200,000 numbers in [-1, 1]: five standard errors.
@@ -137,7 +137,7 @@ def test_pseudo_likelihood(net):
 def test_score_samples_is_exact_for_small_machines(digits):
     X = (digits[:200] > 0.5).astype(np.float64)
     model = RBM(n_hidden=6, epochs=2, precision="float64", random_state=0).fit(X)
-    net = model.nets_["rbm"]
+    net = model.nets_.rbm
     h = states(6)
     log_joint = (torch.tensor(X[:9]) @ net.a)[:, None] + h @ net.b + torch.tensor(X[:9]) @ net.W @ h.T
     log_z = torch.logsumexp(h @ net.b + torch.nn.functional.softplus(net.a + h @ net.W.T).sum(1), 0)

@@ -55,7 +55,7 @@ def test_neighbours_that_agree():
     assert got > -entropy - 0.05
     assert got > p @ RBM(**common).fit(X).score_samples(states) + 0.4
     # The weights find who is whose neighbour.
-    r = model.nets_["bm"].r.abs().numpy()
+    r = model.nets_.bm.r.abs().numpy()
     i, j = np.indices((12, 12))
     near = np.abs(i // 4 - j // 4) + np.abs(i % 4 - j % 4) == 1
     assert r[near].min() > 2 * r[~near].max()
@@ -82,7 +82,7 @@ def test_digits_beat_independent_pixels(split, fitted, monkeypatch):
     assert fitted.score(test) > independent + 6
     monkeypatch.setattr(bm, "schedule", lambda n: schedule(200))
     bound = fitted.log_likelihoods(test)["mean field"]
-    assert bound.kind == "lower bound"
+    assert bound.kind == "estimate of a bound"
     assert bound.values.mean().item() > independent + 3
     assert np.abs(fitted.sample(400, random_state=0).mean(0) - train.mean(0)).mean() < 0.05
 

@@ -81,5 +81,5 @@ def test_fine_tuned_error(digits):
     print(f"accuracy {accuracy:.3f}")
     assert accuracy > 0.93
     # back-propagation leaves the machine as it was
-    assert torch.equal(model.nets_["dbm"].W[0], twin.nets_["dbm"].W[0])
+    assert torch.equal(model.nets_.dbm.W[0], twin.nets_.dbm.W[0])
     assert not hasattr(twin, "predict")

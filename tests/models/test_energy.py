@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from genlearn._types import Batch
 from genlearn.maths.rng import make_rng
-from genlearn.models.energy import EnergyModel, GaussianNoise, bit_chain, langevin_chain
+from genlearn.models.energy import EnergyModel, GaussianNoise
+from genlearn.samplers import bit_chain, langevin_chain
 from genlearn.train import Stream
 
 COMBINATIONS = [
@@ -104,7 +105,7 @@ def test_score_matching_finds_the_moments_of_a_gaussian(d):
     """With the whole set as a batch nothing is random: precision and mean to a thousandth."""
     X, mean, C = gaussian_data(d)
     fitted = model(Gaussian(d), algorithm="score-matching", batch_size=2000, epochs=900,
-                   learning_rate="linear(0.1, 0, over=1800000)").fit(X).nets_["energy"]  # fmt: skip
+                   learning_rate="linear(0.1, 0, over=1800000)").fit(X).nets_.energy  # fmt: skip
     assert np.abs(fitted.precision @ C - np.eye(d)).max() < 1e-3
     assert np.abs(fitted.m.numpy() - mean).max() < 1e-3
 
@@ -114,7 +115,7 @@ def test_score_matching_finds_the_moments_of_a_gaussian(d):
 def test_the_stochastic_forms_find_the_moments(algorithm, sigma, d):
     X, mean, C = gaussian_data(d)
     fitted = model(Gaussian(d), algorithm=algorithm, sigma=sigma or 0.1, epochs=150,
-                   learning_rate="linear(0.05, 0, over=300000)").fit(X).nets_["energy"]  # fmt: skip
+                   learning_rate="linear(0.05, 0, over=300000)").fit(X).nets_.energy  # fmt: skip
     assert np.abs(fitted.precision @ (C + sigma**2 * np.eye(d)) - np.eye(d)).max() < 0.1
     assert np.abs(fitted.m.numpy() - mean).max() < 0.1
 
@@ -123,10 +124,10 @@ def test_the_stochastic_forms_find_the_moments(algorithm, sigma, d):
 def test_nce_finds_the_moments_and_log_z(d):
     X, mean, C = gaussian_data(d)
     learnt = model(Gaussian(d), epochs=100, learning_rate="linear(0.03, 0, over=200000)").fit(X)
-    energy = learnt.nets_["energy"]
+    energy = learnt.nets_.energy
     assert np.abs(energy.precision @ C - np.eye(d)).max() < 0.1
     assert np.abs(energy.m.numpy() - mean).max() < 0.1
-    assert learnt.nets_["log_z"][0].item() == pytest.approx(energy.log_z, abs=0.02)
+    assert learnt.nets_.log_z.value.item() == pytest.approx(energy.log_z, abs=0.02)
     # -E - log Z is the log-density of the Gaussian, in nats.
     u = np.linalg.solve(np.linalg.cholesky(C), (X - mean).T)
     log_p = -0.5 * (u**2).sum(0) - 0.5 * np.linalg.slogdet(2 * np.pi * C)[1]
@@ -151,14 +152,14 @@ def test_a_binary_machine_is_learnt(settings):
     X, log_p = machine_data(d, n)
     learnt = model(Machine(d), visible="binary", epochs=60, learning_rate="linear(0.05, 0, over=240000)", **settings)
     learnt.fit(X)
-    energies = learnt.nets_["energy"](bits(d))
+    energies = learnt.nets_.energy(bits(d))
     log_q = torch.log_softmax(-energies, 0).numpy()
     mean = X.mean(0)
     independent = (bits(d).numpy() * np.log(mean) + (1 - bits(d).numpy()) * np.log(1 - mean)).sum(1)
     kl, floor = ((np.exp(log_p) * (log_p - q)).sum() for q in (log_q, independent))
     assert kl < floor / 10
     if settings["algorithm"] == "nce":
-        assert learnt.nets_["log_z"][0].item() == pytest.approx(torch.logsumexp(-energies, 0).item(), abs=0.02)
+        assert learnt.nets_.log_z.value.item() == pytest.approx(torch.logsumexp(-energies, 0).item(), abs=0.02)
         assert np.exp(learnt.score_samples(bits(d).numpy())).sum() == pytest.approx(1, abs=0.02)
 
 
@@ -181,7 +182,7 @@ def test_the_noise_is_the_gaussian_of_the_data():
 def test_binary_noise_is_that_of_the_best_independent_bits():
     X = machine_data(3, 500)[0]
     X[:, 1] = 0  # kept off by a hundredth
-    noise = model(Machine(3), visible="binary").fit(X).nets_["noise"]
+    noise = model(Machine(3), visible="binary").fit(X).nets_.noise
     p = np.maximum(X.mean(0), 0.01)
     expected = (bits(3).numpy() * np.log(p) + (1 - bits(3).numpy()) * np.log(1 - p)).sum(1)
     assert np.allclose(noise.log_prob(bits(3)).numpy(), expected)
@@ -220,7 +221,7 @@ def test_samples_have_the_law_of_the_model():
     """A (x - m) is standard normal, for a model that is still far from its data, where the chains start."""
     X, _, C = gaussian_data(2)
     learnt = model(algorithm="sliced", epochs=3, n_steps=150).fit(X)
-    energy = learnt.nets_["energy"]
+    energy = learnt.nets_.energy
     assert np.abs(energy.precision @ C - np.eye(2)).max() > 0.5
     u = energy.A.numpy() @ (learnt.sample(1000, random_state=0) - energy.m.numpy()).T
     assert all(kstest(row, "norm").pvalue > 1e-3 for row in u)
@@ -255,7 +256,7 @@ def test_clone_and_repeat_and_the_argument_is_untouched(algorithm):
     assert twin.energy is not energy
     assert same(first, twin.fit(X))
     assert same(first, clone(first).fit(X[::-1]).fit(X))
-    assert not torch.equal(first.nets_["energy"][0].weight, energy[0].weight)
+    assert not torch.equal(first.nets_.energy[0].weight, energy[0].weight)
 
 
 @pytest.mark.parametrize(("algorithm", "visible"), COMBINATIONS)
@@ -278,7 +279,7 @@ def test_there_are_nu_noise_points_for_each_datum():
     seen = []
     estimator = model(nu=7)
     nets = estimator._fresh_nets((2,), 0).double()
-    nets["energy"].register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
+    nets.energy.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
     estimator._loss(nets, Batch(torch.zeros(10, 2).double()), make_rng(0))
     assert sorted(seen) == [10, 70]
 
@@ -286,7 +287,7 @@ def test_there_are_nu_noise_points_for_each_datum():
 def test_frozen_parameters_stay():
     energy = Gaussian(2)
     energy.m.requires_grad_(False)
-    fitted = model(energy).fit(gaussian_data(2, 400)[0]).nets_["energy"]
+    fitted = model(energy).fit(gaussian_data(2, 400)[0]).nets_.energy
     assert torch.equal(fitted.m, torch.zeros(2).double())
     assert not torch.equal(fitted.A, torch.eye(2).double())
 

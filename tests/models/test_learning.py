@@ -36,7 +36,7 @@ def test_rbm_ais_agrees_with_enumeration(split):
     from genlearn.maths.rng import make_rng
 
     model = RBM(n_hidden=16, epochs=20, random_state=0).fit(split[0])
-    net = model.nets_["rbm"]
+    net = model.nets_.rbm
     exact = net.log_partition(schedule(2)).value
     got = ais(net.W, net.a, net.b, a_base=net.a_base, betas=schedule(1000), n_chains=100, rng=make_rng(1))
     assert abs(got.log_z - exact) < 0.1
@@ -66,7 +66,7 @@ def test_gaussian_vae_and_rbm_learn_the_scale_of_real_numbers(split):
     rbm = RBM(visible="gaussian", n_hidden=16, epochs=30, learning_rate=0.01, random_state=0).fit(train)
     assert vae.score(test) > floor(np.full(64, np.sqrt(train.var(0).mean()))) + 10
     assert rbm.score_kind_ == "exact"
-    assert rbm.score(test) > floor(rbm.nets_["rbm"].sigma.numpy()) + 5
+    assert rbm.score(test) > floor(rbm.nets_.rbm.sigma.numpy()) + 5
     assert abs(vae.sample(500, random_state=0).mean() - train.mean()) < 1
 
 

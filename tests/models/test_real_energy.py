@@ -103,7 +103,7 @@ DEEP = {
 
 def test_forward_and_reverse_ais_meet(mnist):
     model = RBM(n_hidden=100, epochs=10, learning_rate="linear(0.05, 0, over=540000)", random_state=0).fit(mnist)
-    net, rng = model.nets_["rbm"], make_rng(0)
+    net, rng = model.nets_.rbm, make_rng(0)
     start = bernoulli(mnist.train.x[:100].flatten(1).float() / 255, rng)
     W, a, b = (t.detach() for t in (net.W, net.a, net.b))
     both = bracket(W, a, b, start=start, n_gibbs=1000, betas=salakhutdinov(), rng=rng, a_base=net.a_base)

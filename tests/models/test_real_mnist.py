@@ -31,7 +31,7 @@ def rate(epochs: int, start: float = 0.05, n: int = 54_000) -> str:
 
 
 def test_ais_against_enumeration_on_16_hidden_units(mnist):
-    net = RBM(n_hidden=16, epochs=5, learning_rate=rate(5), random_state=0).fit(mnist).nets_["rbm"]
+    net = RBM(n_hidden=16, epochs=5, learning_rate=rate(5), random_state=0).fit(mnist).nets_.rbm
     exact = log_z_exact(net.W, net.a, net.b)
     got = ais(net.W, net.a, net.b, a_base=net.a_base, betas=salakhutdinov(), n_chains=100, rng=make_rng(0))
     print(
@@ -73,7 +73,7 @@ def test_rbm_500_beats_scikit_learn_in_equal_time(mnist):
     ours = RBM(n_hidden=500, epochs=5, learning_rate=rate(5), random_state=0).fit(mnist)
     seconds = time.perf_counter() - start
     X = mnist.train.x.flatten(1).numpy().astype(np.float32) / 255
-    nets = [ours.nets_["rbm"], scikit_learn(X, seconds, 10, 0.1), scikit_learn(X, seconds, 100, 0.05)]
+    nets = [ours.nets_.rbm, scikit_learn(X, seconds, 10, 0.1), scikit_learn(X, seconds, 100, 0.05)]
     v = bernoulli(mnist.test.x.flatten(1) / 255, make_rng(0))
     scores = []
     for net in nets:

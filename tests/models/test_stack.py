@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
-from torch import Tensor, nn
+from torch import Tensor
 
 from genlearn._types import Batch, Nets
 from genlearn.maths.rng import make_rng
 from genlearn.models.deep_autoencoder import DeepAutoencoder
-from genlearn.models.stack import ascend, greedy, label_loss, layers
+from genlearn.models.stack import StackNets, ascend, greedy, greedy_rbms, label_loss, stack
 from genlearn.models.stacked_rbm import StackedRBMClassifier
 from genlearn.nets.boltzmann import RestrictedBoltzmann
-from genlearn.train import Optimizer, Stream
+from genlearn.nets.constant import Constant
+from genlearn.train import Budget, Journal, Optimizer, Stream, Training
 
 SHAPE = (1, 2, 3)
 
@@ -53,32 +54,32 @@ def start(model, nets: Nets, stream: Stream) -> None:
 
 
 def test_each_layer_learns_on_the_means_that_the_ones_below_make(pictures):
-    nets = nn.ModuleDict(layers((6, 4, 3, 2), make_rng(0))).double()
+    nets = StackNets(rbms=stack((6, 4, 3, 2), make_rng(0))).double()
     with torch.no_grad():
         for p in nets.parameters():
             p.normal_(generator=make_rng(1))
     x = pictures.x.flatten(1)
     means = [x]
     for i in range(3):
-        net = nets[f"rbm{i}"]
+        net = nets.rbms[i]
         means.append(torch.sigmoid(means[-1] @ net.W + net.b))
-        assert torch.allclose(ascend(nets, pictures.x, i + 1), means[-1])
-    stages = greedy(3, 2.0, Optimizer("sgd", 0.1))
+        assert torch.allclose(ascend(list(nets.rbms)[: i + 1], pictures.x), means[-1])
+    stages = greedy_rbms(3, Budget(epochs=2.0), Optimizer("sgd", 0.1))
     with torch.no_grad():
         for i, stage in enumerate(stages):
-            assert [n for n, _ in stage.players[0].parameters(nets)] == [f"rbm{i}.{p}" for p in ("W", "a", "b")]
+            assert [n for n, _ in stage.players[0].parameters(nets)] == [f"rbms.{i}.{p}" for p in ("W", "a", "b")]
             batch = stage.prepare(nets, Batch(pictures.x, pictures.y), make_rng(0))
             assert torch.allclose(batch.x, means[i])
             assert batch.y is pictures.y
             stage.start(nets, pictures, make_rng(0))
-            assert torch.allclose(nets[f"rbm{i}"].a, means[i].mean(0).clamp(0.01, 0.99).logit())
+            assert torch.allclose(nets.rbms[i].a, means[i].mean(0).clamp(0.01, 0.99).logit())
 
 
 @pytest.mark.parametrize("k", [1, 3])
 def test_a_layer_learns_by_contrastive_divergence(k):
     """On grey rows: <v p> of the rows less that of the enumerated law after k steps from them."""
-    nets, copies = nn.ModuleDict(layers((4, 3), make_rng(0))).double(), 20_000
-    net, v, h = nets["rbm0"], states(4), states(3)
+    nets, copies = StackNets(rbms=stack((4, 3), make_rng(0))).double(), 20_000
+    net, v, h = nets.rbms[0], states(4), states(3)
     with torch.no_grad():
         for p in net.parameters():
             p.normal_(generator=make_rng(3))
@@ -90,11 +91,36 @@ def test_a_layer_learns_by_contrastive_divergence(k):
         law = (p[:, None] * h + (1 - p[:, None]) * (1 - h)).prod(2).mean(0) @ to_v
         law = law @ torch.linalg.matrix_power(to_h @ to_v, k - 1)
         expected = [(v * law[:, None]).T @ up - x.T @ p / 5, law @ v - x.mean(0), law @ up - p.mean(0)]
-    loss = greedy(1, 1.0, Optimizer("sgd", 0.1), k)[0].players[0].loss
+    loss = greedy_rbms(1, Budget(epochs=1.0), Optimizer("sgd", 0.1), k)[0].players[0].loss
     value, _ = loss(nets, Batch(x.repeat(copies, 1)), make_rng(0))
     for g, e in zip(torch.autograd.grad(value, [net.W, net.a, net.b]), expected, strict=True):
         assert (g - e).abs().max() < 5 * 0.5 / (5 * copies) ** 0.5
     assert expected[0].abs().max() > 0.02
+
+
+def test_greedy_knows_nothing_of_what_a_layer_is():
+    """Layers of numbers: each callable is given its layer, before its own arguments."""
+    nets, calls = Nets(a=Constant(1.0), b=Constant(2.0)), []
+
+    def loss(i, nets, batch, rng):
+        calls.append(("loss", i))
+        return nets["ab"[i]].value * batch.x.sum(), {}
+
+    def start(i, nets, stream, rng):
+        calls.append(("start", i))
+
+    def prepare(i, nets, batch, rng):
+        calls.append(("prepare", i))
+        return batch._replace(x=batch.x + i)
+
+    stages = greedy(2, Budget(images=8), Optimizer("sgd", 0.5), name="player {}".format, owns=lambda i: ("ab"[i],),
+                    loss=loss, start=start, prepare=prepare)  # fmt: skip
+    assert [(stage.name, stage.players[0].name, stage.budget.images) for stage in stages] == [
+        ("layer 1", "player 0", 8), ("layer 2", "player 1", 8),
+    ]  # fmt: skip
+    Training(nets, stages, Stream(torch.ones(8, 1), None, 8, 0), make_rng(0), Journal()).run()
+    assert (nets.a.value.item(), nets.b.value.item()) == (1 - 0.5 * 8, 2 - 0.5 * 16)
+    assert calls == [(what, i) for i in (0, 1) for what in ("start", "prepare", "loss")]
 
 
 # --- the deep autoencoder
@@ -106,15 +132,15 @@ def test_the_autoencoder_starts_as_the_stack_up_and_down(pictures, hidden):
     nets = nets_of(model)
     start(model, nets, pictures)
     with torch.no_grad():
-        code: RestrictedBoltzmann = nets["code"]
-        u = code.mean_visible(ascend(nets, pictures.x, len(hidden)))
-        assert torch.allclose(u, code.a + ascend(nets, pictures.x, len(hidden)) @ code.W.T)
+        code: RestrictedBoltzmann = nets.code
+        u = code.mean_visible(ascend(nets.rbms, pictures.x))
+        assert torch.allclose(u, code.a + ascend(nets.rbms, pictures.x) @ code.W.T)
         assert torch.allclose(model._encode(nets, pictures.x), u)
         down = reduce(
-            lambda h, i: nets[f"rbm{i}"].mean_visible(h), reversed(range(len(hidden))), code.p_hidden(u)
+            lambda h, i: nets.rbms[i].mean_visible(h), reversed(range(len(hidden))), code.p_hidden(u)
         )  # fmt: skip
         assert torch.allclose(model._decode(nets, u), down)
-        logits = nets["decoder"](u)
+        logits = nets.decoder(u)
         x = pictures.x.flatten(1)
         loss = -(x * logits.sigmoid().log() + (1 - x) * (-logits).sigmoid().log()).sum(1).mean()
         assert torch.allclose(model._loss(nets, Batch(pictures.x), make_rng(0))[0], loss)
@@ -127,7 +153,7 @@ def test_the_rbm_with_a_gaussian_code_learns_by_contrastive_divergence():
     """
     model, copies = DeepAutoencoder(hidden=(3,), n_latent=1), 40_000
     nets = nets_of(model)
-    net, states_h = nets["code"], states(3)
+    net, states_h = nets.code, states(3)
     h = torch.rand(4, 3, generator=make_rng(5)).double()
     assert (net.mean, net.sigma) == (0, 1)
     with torch.no_grad():
@@ -153,7 +179,7 @@ def test_the_code_learns_on_the_top_means(pictures):
     nets, stage = nets_of(model), model._stages(SHAPE)[-2]
     with torch.no_grad():
         batch = stage.prepare(nets, Batch(pictures.x), make_rng(0))
-        assert torch.allclose(batch.x, ascend(nets, pictures.x, 2))
+        assert torch.allclose(batch.x, ascend(nets.rbms, pictures.x))
 
 
 def test_the_autoencoder_is_better_than_principal_components(digits):
@@ -174,16 +200,16 @@ def test_the_classifier_starts_with_the_weights_of_the_stack(pictures, pretrain)
     model = StackedRBMClassifier(hidden=(5, 4), pretrain=pretrain)
     model.classes_ = np.arange(3)
     nets = nets_of(model)
-    before = [p.clone() for p in nets["mlp"].parameters()]
+    before = [p.clone() for p in nets.mlp.parameters()]
     start(model, nets, pictures)
     x = pictures.x
-    features = nets["mlp"].features(x)
+    features = nets.mlp.features(x)
     if pretrain:
-        assert torch.allclose(features, ascend(nets, x, 2))
-        assert all(torch.equal(a, b) for a, b in zip(before[-2:], nets["mlp"].out.parameters(), strict=True))
+        assert torch.allclose(features, ascend(nets.rbms, x))
+        assert all(torch.equal(a, b) for a, b in zip(before[-2:], nets.mlp.out.parameters(), strict=True))
     else:
         assert list(nets) == ["mlp"]
-        assert all(torch.equal(a, b) for a, b in zip(before, nets["mlp"].parameters(), strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(before, nets.mlp.parameters(), strict=True))
 
 
 def test_labels_that_are_unknown_do_not_count():

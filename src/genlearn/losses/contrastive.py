@@ -1,4 +1,4 @@
-"""Data against the model's own states: a surrogate whose gradient is their difference, and the origin of the states."""
+"""Data against the model's own states: surrogates whose gradient is the difference of their statistics."""
 
 from __future__ import annotations
 
@@ -8,32 +8,48 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genlearn.maths.rng import Rng, bernoulli, uniform
 from genlearn.nets.boltzmann import RestrictedBoltzmann
-from genlearn.parallel import average, gather_rows
 
 
 def contrast(
+    net: RestrictedBoltzmann,
+    data: tuple[Tensor, Tensor],
+    model: tuple[Tensor, Tensor],
+    *,
+    centre: tuple[Tensor, Tensor] | None = None,
+    sparsity: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
+    """mean F(data) - mean F(model), as far as its gradient goes, for states (v [B, D], p(h | v) [B, H]) of either.
+
+    The gradient is that of contrastive divergence,
+
+        d/dW = <v p>_model - <v p>_data,  d/da = <v>_model - <v>_data,  d/db = <p>_model - <p>_data
+
+    (u for v where units are Gaussian); for the options, and for what its value is, see `weighted_free_energy`.
+    """
+    (v, p), (v_model, p_model) = data, model
+    weights = torch.cat([v.new_full((len(v),), 1 / len(v)), v.new_full((len(v_model),), -1 / len(v_model))])
+    v, p = torch.cat([v, v_model]), torch.cat([p, p_model])
+    return weighted_free_energy(net, v, p, weights, centre=centre, sparsity=sparsity)
+
+
+def weighted_free_energy(
     net: RestrictedBoltzmann,
     v: Tensor,
     p: Tensor,
     weights: Tensor,
     *,
     centre: tuple[Tensor, Tensor] | None = None,
-    push: tuple[Tensor, Tensor] | None = None,
+    sparsity: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """sum_i w_i F(v_i), as far as its gradient goes, given p = p(h | v): v [n, D], p [n, H], w [n] of sum 0.
 
-    With w = 1/B for data and -1/M for the model's states the gradient is that of contrastive divergence,
-
-        d/dW = <v p>_model - <v p>_data,  d/da = <v>_model - <v>_data,  d/db = <p>_model - <p>_data
-
-    (u for v where units are Gaussian): one matrix product for both terms. The value is the linear form <parameters,
-    gradient>, which costs no further product, and is no score.
+    One matrix product for all rows. The value is the linear form <parameters, gradient>, which costs no further
+    product, and is no score.
 
     centre (mu [D], lambda [H]): the gradient of the centred parametrisation, (v - mu) W (h - lambda), taken back to
     this one; it does not change when 0 and 1 change places (Montavon and Mueller 2012; Melchior, Fischer and Wiskott
-    2016). push (x [D], g [H]): adds the gradient of g.(b + x W) (sparsity).
+    2016). sparsity (x [D], g [H]): adds the gradient of g.(b + x W).
     """
     # Under autocast the statistics stay in full precision: they are small differences of means.
     with torch.no_grad(), torch.autocast(v.device.type, enabled=False):
@@ -43,15 +59,11 @@ def contrast(
             mu, lam = centre
             dW.addr_(mu, db, alpha=-1).addr_(da, lam, alpha=-1)
             da, db = da - dW @ lam, db - mu @ dW
-        if push is not None:
-            dW.addr_(*push)
-            db += push[1]
-    return _Linear.apply(net.W, net.a, net.b, dW, da, db)  # type: ignore[no-untyped-call,no-any-return]
-
-
-def weigh(n_data: int, n_model: int, like: Tensor) -> Tensor:
-    """The weights 1 / n_data of the data's rows, then -1 / n_model of the model's [n_data + n_model]."""
-    return torch.cat([like.new_full((n_data,), 1 / n_data), like.new_full((n_model,), -1 / n_model)])
+        if sparsity is not None:
+            dW.addr_(*sparsity)
+            db += sparsity[1]
+    surrogate: Tensor = _Linear.apply(net.W, net.a, net.b, dW, da, db)  # type: ignore[no-untyped-call]
+    return surrogate
 
 
 class _Linear(torch.autograd.Function):
@@ -68,61 +80,39 @@ class _Linear(torch.autograd.Function):
         return (*(g.mul_(grads[0]) for g in gradients), None, None, None)
 
 
-# --- states of the model: (v, p(h | v)), without gradient
+def energy_difference(
+    W: Sequence[Tensor],
+    b: Sequence[Tensor],
+    data: Sequence[Tensor],
+    model: Sequence[Tensor],
+    centers: Sequence[Tensor] | None = None,
+) -> Tensor:
+    """mean E(data) - mean E(model) of states [x_0 .. x_L], with its gradient in the weights and biases.
 
+    E is linear in them: the difference is their product with the difference of the statistics,
 
-def from_hidden(net: RestrictedBoltzmann, h: Tensor, k: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """k steps of block Gibbs sampling from h [M, H]; at the data's h, contrastive divergence (Hinton 2002)."""
-    for _ in range(k - 1):
-        h = bernoulli(net.p_hidden(net.gibbs(h, rng)), rng)
-    v = net.gibbs(h, rng)
-    return v, net.p_hidden(v)
+        d/dW_i = <x_{i-1} x_i>_model - <x_{i-1} x_i>_data,  d/db_i = <x_i>_model - <x_i>_data
 
+    which costs one matrix product a layer and side, none for the value. W_i [H_{i-1}, H_i], b_i [H_i], x_i [B, H_i].
 
-def from_chains(net: RestrictedBoltzmann, k: int, rng: Rng) -> tuple[Tensor, Tensor]:
-    """k steps of the persistent chains, which move on (Tieleman 2008)."""
-    v, p = from_hidden(net, net.chain.chunk(rng.world)[rng.rank], k, rng)
-    net.chain.copy_(gather_rows(bernoulli(p, rng)))
-    return v, p
-
-
-def from_tempered_chains(net: RestrictedBoltzmann, betas: Sequence[float], k: int, rng: Rng) -> tuple[Tensor, Tensor]:
-    """k steps of parallel tempering: chains at inverse temperatures 1 = beta_1 > ... > beta_T, which exchange states.
-
-    The law at beta is exp((1 - beta) a_base.v - beta E(v, h)); neighbours are exchanged with probability
-    min(1, exp((beta_s - beta_t) (G_t - G_s))), G = (a - a_base).v + b.h + v W h. Rows i T .. i T + T - 1 of `net.chain`
-    are the temperatures of chain i. Returned are the states at beta = 1.
-    Desjardins et al. 2010; Cho, Raiko and Ilin 2010.
+    With centers c_i [H_i] the gradient is taken in the machine whose energy is written in x_i - c_i, and mapped back:
+    the same model and the same optima, but weights and biases no longer fight over the means (Montavon and Mueller
+    2012; Melchior, Fischer and Wiskott 2016, section 4). The value is then no energy.
     """
-    T = len(betas)
-    h = net.chain.chunk(rng.world)[rng.rank]
-    beta = h.new_tensor(betas)
-    rows = beta.repeat(len(h) // T)[:, None]
-    for _ in range(k):
-        v = bernoulli(torch.sigmoid(net.a_base + rows * (torch.addmm(net.a - net.a_base, h, net.W.T))), rng)
-        inputs = net.hidden_input(v)
-        h = bernoulli(torch.sigmoid(rows * inputs), rng)
-        G = ((inputs * h).sum(1) + v @ (net.a - net.a_base)).view(-1, T)
-        v, h = v.view(-1, T, v.shape[1]), h.view(-1, T, h.shape[1])
-        for first in (0, 1):
-            order = torch.arange(T, device=h.device).expand_as(G).clone()
-            s, t = order[:, first : T - 1 : 2], order[:, first + 1 : T : 2]
-            gain = (beta[first : T - 1 : 2] - beta[first + 1 : T : 2]) * (
-                G[:, first + 1 : T : 2] - G[:, first : T - 1 : 2]
-            )
-            swap = uniform(gain.shape, rng, gain.dtype).log() < gain
-            low, high = torch.where(swap, t, s), torch.where(swap, s, t)
-            order[:, first : T - 1 : 2], order[:, first + 1 : T : 2] = low, high
-            G = G.gather(1, order)
-            v, h = (x.gather(1, order[..., None].expand_as(x)) for x in (v, h))
-        v, h = v.flatten(0, 1), h.flatten(0, 1)
-    net.chain.copy_(gather_rows(h))
-    v = v[::T].contiguous()
-    return v, net.p_hidden(v)
-
-
-def remember(net: RestrictedBoltzmann, p: Tensor, decay: float = 0.95) -> Tensor:
-    """Move the running mean of p(h | data) [H] towards that of the batch p [B, H], and return it."""
-    (mean,) = average([p.mean(0)])
-    net.active.lerp_(mean.to(net.active.dtype), 1 - decay)
-    return net.active
+    n, m = len(data[0]), len(model[0])
+    total = torch.zeros((), dtype=b[0].dtype, device=b[0].device)
+    # Under autocast the statistics stay in full precision: they are small differences of means.
+    with torch.autocast(b[0].device.type, enabled=False):
+        d = [y.mean(0) - x.mean(0) for x, y in zip(data, model, strict=True)]
+        db = list(d)
+        for i, w in enumerate(W):
+            dw = (data[i].T @ data[i + 1]).addmm_(model[i].T, model[i + 1], beta=-1 / n, alpha=1 / m)
+            if centers is not None:
+                low, high = centers[i : i + 2]
+                dw.addr_(low, d[i + 1], alpha=-1).addr_(d[i], high, alpha=-1)
+                db[i] = db[i] - dw @ high
+                db[i + 1] = db[i + 1] - low @ dw
+            total = total + torch.dot(w.view(-1), dw.view(-1))
+        for bias, db_i in zip(b, db, strict=True):
+            total = total + bias @ db_i
+    return total

@@ -11,11 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from genlearn.maths.flips import Energy, flip_differences
 from genlearn.maths.rng import coins, normal, uniform
 from genlearn.nets.boltzmann import RestrictedBoltzmann
-
-Energy: TypeAlias = Callable[[Tensor], Tensor]
-"""E: [B, ...] -> [B], every row by itself; p(x) is proportional to exp(-E(x))."""
 
 Flipped: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """(v [B, ...], indices [B, n]) -> E(v with that bit flipped) - E(v) [B, n]; bits count along the flat v."""
@@ -106,13 +104,6 @@ def flipped_ratio_matching(
         # The places of the largest of d random numbers: a uniform subset, anew for each row.
         indices = uniform((len(v), d), rng).topk(n_flips, sorted=False).indices
     return d / indices.shape[1] * flipped(v, indices).neg().sigmoid().square().sum(1)
-
-
-def flip_differences(energy: Energy, v: Tensor, indices: Tensor) -> Tensor:
-    """E(v with bit i flipped) - E(v) for i in indices [B, n], by evaluating E on n flipped copies of v [B, ...]."""
-    n, flat = indices.shape[1], v.flatten(1)
-    copies = flat[:, None].repeat(1, n, 1).scatter_(2, indices[..., None], 1 - flat.gather(1, indices)[..., None])
-    return energy(copies.view(-1, *v.shape[1:])).view(-1, n) - energy(v)[:, None]
 
 
 def rbm_flip_differences(net: RestrictedBoltzmann, v: Tensor, indices: Tensor) -> Tensor:

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated, ClassVar, Literal
 
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import softplus
 
-from genlearn._types import Batch, Likelihood, Logs, Nets, ScoreKind
+from genlearn._types import Batch, Likelihood, Logs, Nets, ScoreKind, Visible
 from genlearn.estimator import GenerativeEstimator, Shape
-from genlearn.maths.ais import MAX_UNITS, schedule
+from genlearn.maths.ais import schedule
 from genlearn.maths.rng import Rng, bernoulli, uniform
 from genlearn.nets.general_boltzmann import GeneralBoltzmann, states
-from genlearn.parallel import gather_rows, world
 from genlearn.parameters import Range
+from genlearn.samplers import Chains, after, bm_chain, settle
 from genlearn.train import OptimizerName, Player, Schedule, Stage, Stream
 
 EXACT_HIDDEN = 12
 ROWS = 1000
 
 
+class BMNets(Nets):
+    """The machine, and its persistent states [n, D + H]."""
+
+    bm: GeneralBoltzmann
+    chains: Chains
+
+
 @dataclass(kw_only=True, eq=False, repr=False)
-class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator):  # type: ignore[misc]
+class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator):
     """Boltzmann machine in which every unit is joined to every other, trained by clamped minus free statistics.
 
     p(v, h) = exp(v r v / 2 + v w h + h t h / 2 + a.v + b.h) / Z for binary v [B, D], h [B, H]; see `GeneralBoltzmann`.
@@ -61,101 +69,103 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Genera
 
     family: ClassVar[str] = "energy"
     paper: ClassVar[str] = "Ackley, Hinton and Sejnowski 1985"
+    _law: ClassVar[Visible] = "binary"
 
     @property
     def _n_features_out(self) -> int:
         return self.n_hidden
 
-    def _build(self, shape: Shape, rng: torch.Generator) -> Nets:
-        if self.n_chains % world()[1]:
-            raise ValueError(f"n_chains is {self.n_chains}, expected a multiple of the {world()[1]} processes")
-        return nn.ModuleDict({"bm": GeneralBoltzmann(math.prod(shape), self.n_hidden, rng, self.n_chains)})
+    def _build(self, shape: Shape, rng: torch.Generator) -> BMNets:
+        d = math.prod(shape)
+        chains = Chains(self.n_chains, d + self.n_hidden)
+        return BMNets(bm=GeneralBoltzmann(d, self.n_hidden, rng), chains=chains)
 
     def _stages(self, shape: Shape) -> Sequence[Stage]:
         player = Player("bm", ("bm",), self._loss, self._optimizer())
         return [Stage("learn", [player], self._budget(), start=self._start)]
 
     @staticmethod
-    def _start(nets: Nets, stream: Stream, rng: Rng) -> None:
-        net: GeneralBoltzmann = nets["bm"]  # type: ignore[assignment]
-        net.fit_biases(stream.mean())
-        # Fair coins: without weights one sweep forgets them.
-        net.chain.uniform_(generator=rng).lt_(0.5)
+    def _start(nets: BMNets, stream: Stream, rng: Rng) -> None:
+        nets.bm.fit_biases(stream.mean())
+        nets.chains.start(rng)
 
-    def _loss(self, nets: Nets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
+    def _loss(self, nets: BMNets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
         """E(v, h) of the clamped states minus E of the free ones: an energy difference, whose value is no score."""
-        net: GeneralBoltzmann = nets["bm"]  # type: ignore[assignment]
+        net = nets.bm
         # The statistics are small differences of means.
         with torch.autocast(batch.x.device.type, enabled=False):
             v = batch.x.flatten(1)
             if self.binarize:
                 v = bernoulli(v, rng)
             gibbs = self.clamped == "gibbs"
-            h = net.gibbs_hidden(v, rng, self.n_clamped) if gibbs else net.mean_hidden(v, self.n_clamped)
-            free = net.gibbs(net.chain.chunk(rng.world)[rng.rank], rng, self.k)
-            net.chain.copy_(gather_rows(free))
+            h = settle(net, v, rng, self.n_clamped) if gibbs else net.mean_hidden(v, self.n_clamped)
+            free = after(self.k, bm_chain(net, nets.chains.mine(rng), rng))
+            nets.chains.keep(free)
             s = torch.cat([torch.cat([v, h], 1), free])
             data, model = net.energy(*s.split([v.shape[1], h.shape[1]], 1)).split([len(v), len(free)])
             return data.mean() - model.mean(), {}
 
-    def _sample(self, nets: Nets, n: int, rng: torch.Generator) -> Tensor:
-        net: GeneralBoltzmann = nets["bm"]  # type: ignore[assignment]
-        s = net.chain[torch.randint(len(net.chain), (n,), generator=rng, device=rng.device)]
-        return net.conditional_visible(net.gibbs(s, rng, self.n_gibbs))
+    @property
+    def _n_steps(self) -> int:
+        return self.n_gibbs
 
-    def _complete(self, nets: Nets, x: Tensor, known: Tensor, rng: torch.Generator) -> Tensor:
-        net: GeneralBoltzmann = nets["bm"]  # type: ignore[assignment]
-        v, known = x.flatten(1), known.flatten(1)
+    def _chain(self, nets: BMNets, n: int, rng: torch.Generator, x: Tensor | None = None) -> Iterator[Tensor]:
+        """The mean of each pixel given all other units, after each sweep over all units, from persistent states."""
+        net = nets.bm
+        if x is None:
+            s = nets.chains.draw(n, rng)
+        else:
+            v = bernoulli(x.flatten(1), rng)
+            s = torch.cat([v, settle(net, v, rng, self.n_clamped)], 1)
+        return (net.conditional_visible(s) for s in bm_chain(net, s, rng))
+
+    def _sample(self, nets: BMNets, n: int, rng: torch.Generator) -> Tensor:
+        return after(self._n_steps, self._chain(nets, n, rng))
+
+    def _complete(self, nets: BMNets, x: Tensor, known: Tensor, rng: torch.Generator) -> Tensor:
+        net, v, known = nets.bm, x.flatten(1), known.flatten(1)
         clamp = torch.where(known, bernoulli(v, rng), torch.nan)
         s = uniform((len(v), len(net.c)), rng, v.dtype).lt(net.c.sigmoid()).to(v)
-        s = net.gibbs(s, rng, self.n_gibbs // 2, clamp)
-        total, rest = torch.zeros_like(v), self.n_gibbs - self.n_gibbs // 2
-        for _ in range(rest):
-            s = net.gibbs(s, rng, 1, clamp)
-            total += net.conditional_visible(s)
-        return torch.where(known, v, total / rest).view_as(x)
+        total, half = torch.zeros_like(v), self.n_gibbs // 2
+        for state in islice(bm_chain(net, s, rng, clamp), half, self.n_gibbs):
+            total += net.conditional_visible(state)
+        return torch.where(known, v, total / (self.n_gibbs - half)).view_as(x)
 
-    def _encode(self, nets: Nets, x: Tensor) -> Tensor:
-        net: GeneralBoltzmann = nets["bm"]  # type: ignore[assignment]
+    def _encode(self, nets: BMNets, x: Tensor) -> Tensor:
+        net = nets.bm
         v = x.flatten(1)
         return net.p_hidden(v) if self.n_hidden <= EXACT_HIDDEN else net.mean_hidden(v, self.n_clamped)
 
-    @staticmethod
-    def _enumerable(net: GeneralBoltzmann) -> bool:
-        return len(net.c) <= MAX_UNITS
+    def _score_kind(self, nets: BMNets) -> ScoreKind:
+        return "exact" if nets.bm.enumerable else "pseudo"
 
-    def _score_kind(self, nets: Nets) -> ScoreKind:
-        return "exact" if self._enumerable(nets["bm"]) else "pseudo"  # type: ignore[arg-type]
-
-    def _scorer(self, nets: Nets) -> Callable[[Tensor], Tensor]:
-        net: GeneralBoltzmann = nets["bm"]  # type: ignore[assignment]
-        if self._enumerable(net):
+    def _scorer(self, nets: BMNets) -> Callable[[Tensor], Tensor]:
+        net = nets.bm
+        if net.enumerable:
             log_z = net.log_z_exact()
             return lambda x: -net.free_energy(x.flatten(1)) - log_z
         return lambda x: pseudo_likelihood(net, x, self.n_clamped)
 
-    def _likelihoods(self, nets: Nets, x: Tensor, rng: torch.Generator) -> dict[str, Likelihood]:
-        net: GeneralBoltzmann = nets["bm"]  # type: ignore[assignment]
-        v = bernoulli(x.flatten(1), rng)
-        log_z = net.log_partition(schedule(2000))
-        if self.n_hidden > EXACT_HIDDEN and not self._enumerable(net):
-            bound = net.bound(v, net.mean_hidden(v, self.n_clamped))
-            return {"mean field": Likelihood(bound - log_z.value, "lower bound", log_z.shift, notes=log_z.notes)}
+    def _likelihoods(self, nets: BMNets, x: Tensor, rng: torch.Generator) -> dict[str, Likelihood]:
+        net, v = nets.bm, x.flatten(1)
+        log_z = net.log_partition(schedule(2000), start=nets.chains.states)
+        if not log_z.exact and self.n_hidden > EXACT_HIDDEN:
+            bound = net.bound(v, net.mean_hidden(v, self.n_clamped)) - log_z.value
+            return {"mean field": Likelihood(bound, "estimate of a bound", log_z.shift, notes=log_z.notes)}
         values = torch.cat([-net.free_energy(rows) for rows in v.split(ROWS)]) - log_z.value
-        if self._enumerable(net):
+        if log_z.exact:
             return {"exact": Likelihood(values, "exact")}
         return {"AIS": Likelihood(values, "estimate", log_z.shift, notes=log_z.notes)}
 
 
 def pseudo_likelihood(net: GeneralBoltzmann, v: Tensor, n: int, chunk: int = 64) -> Tensor:
-    """sum_i log p(v_i | v_-i) in nats over all pixels, deterministic: [B, D] -> [B] (Besag 1975).
+    """sum_i log p(v_i | v_-i) in nats over all pixels of binary v, deterministic: [B, D] -> [B] (Besag 1975).
 
     From p(v') / p(v) = E[exp(E(v, h) - E(v', h))] over p(h | v) follows, where only v_i may change,
 
         logit p(v_i = 1 | v_-i) = a_i + (v r)_i + log E[exp((1 - v_i) (w h)_i)] - log E[exp(-v_i (w h)_i)].
 
-    p(h | v) is exact up to 12 hidden units, else the mean field after n sweeps, which is exact where t = 0. Grey pixels
-    weigh the two outcomes.
+    p(h | v) is exact up to 12 hidden units, else the mean field after n sweeps, which is exact where t = 0.
     """
     v = v.flatten(1)
     logits = torch.addmm(net.a, v, net.r)

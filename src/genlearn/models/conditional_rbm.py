@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
 from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax
 
-from genlearn._types import Batch, Logs, Nets
-from genlearn.maths.rng import Rng, one_of
-from genlearn.models.rbm import RBM
+from genlearn._types import Batch, Logs
+from genlearn.maths.rng import Rng
+from genlearn.models.rbm import RBM, RBMNets
 from genlearn.models.stack import label_loss
 from genlearn.nets.boltzmann import RestrictedBoltzmann
 from genlearn.parameters import Range
-from genlearn.samplers.gibbs import rbm_chain
+from genlearn.samplers import after, rbm_chain
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -58,36 +57,30 @@ class ConditionalRBM(RBM):
             )
 
     def _states(self, net: RestrictedBoltzmann, batch: Batch, rng: Rng) -> Tensor:
-        v = super()._states(net, batch, rng)
-        if not net.n_classes:
-            return v
-        drawn = one_of(net.label_logits(v).softmax(1), rng)
-        assert batch.y is not None
-        return torch.where((batch.y < 0)[:, None], torch.cat([v, drawn], 1), net.with_label(v, batch.y.clamp_min(0)))
+        return net.with_drawn_label(super()._states(net, batch, rng), rng, batch.y)
 
-    def _loss(self, nets: Nets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
-        net: RestrictedBoltzmann = nets["rbm"]  # type: ignore[assignment]
-        if self.objective == "joint" or not net.n_classes:
+    def _loss(self, nets: RBMNets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
+        if self.objective == "joint" or not nets.rbm.n_classes:
             return super()._loss(nets, batch, rng)
         assert batch.y is not None
-        v = super()._states(net, batch, rng)
-        loss = label_loss(net.label_logits(v), batch.y, rng)
+        v = super()._states(nets.rbm, batch, rng)
+        loss = label_loss(nets.rbm.label_logits(v), batch.y, rng)
         if self.objective == "discriminative":
             return loss, {}
         joint, _ = super()._loss(nets, batch, rng)
         return loss + self.alpha * joint, {"discriminative": loss, "joint": joint}
 
-    def _classify(self, nets: Nets, x: Tensor) -> Tensor:
-        return log_softmax(nets["rbm"].label_logits(x.flatten(1)), 1)  # type: ignore[operator]
+    def _classify(self, nets: RBMNets, x: Tensor) -> Tensor:
+        return log_softmax(nets.rbm.label_logits(x.flatten(1)), 1)
 
-    def _encode(self, nets: Nets, x: Tensor) -> Tensor:
-        return nets["rbm"].p_hidden_pixels(x.flatten(1))  # type: ignore[operator,no-any-return]
+    def _encode(self, nets: RBMNets, x: Tensor) -> Tensor:
+        return nets.rbm.p_hidden_pixels(x.flatten(1))
 
-    def _sample_class(self, nets: Nets, y: Tensor, rng: torch.Generator) -> Tensor:
+    def _sample_class(self, nets: RBMNets, y: Tensor, rng: torch.Generator) -> Tensor:
         """As `_sample`, with the label held, from pixels at the rates of the data."""
-        net: RestrictedBoltzmann = nets["rbm"]  # type: ignore[assignment]
+        net = nets.rbm
         v = net.sample_visible(net.base_mean().expand(len(y), -1), rng)[:, : net.n_pixels]
         v = net.with_label(v, y)
         known = torch.arange(v.shape[1], device=v.device).ge(net.n_pixels).expand_as(v)
-        _, mean = next(islice(rbm_chain(net, v, rng, known), self.n_gibbs - 1, None))
+        _, mean = after(self.n_gibbs, rbm_chain(net, v, rng, known))
         return mean[:, : net.n_pixels]

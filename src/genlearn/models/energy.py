@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -19,12 +19,23 @@ from genlearn.estimator import GenerativeEstimator, Shape
 from genlearn.losses import matching
 from genlearn.losses.elbo import log_bernoulli, log_normal
 from genlearn.losses.noise_contrastive import nce
-from genlearn.maths.rng import Rng, bernoulli, make_rng, normal, uniform
+from genlearn.maths.flips import Energy
+from genlearn.maths.rng import Rng, bernoulli, make_rng, normal
+from genlearn.nets.constant import Constant
 from genlearn.parameters import Range, table
+from genlearn.samplers import after, bit_chain, langevin_chain
 from genlearn.storage import read_about
 from genlearn.train import Player, Stage, Stream
 
 FULL_COVARIANCE = 1000
+
+
+class EnergyNets(Nets):
+    """The energy, the law of the noise, and log Z of nce."""
+
+    energy: nn.Module
+    noise: BernoulliNoise | GaussianNoise
+    log_z: Constant
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -83,12 +94,12 @@ class EnergyModel(GenerativeEstimator):
                 f"visible is {self.visible!r} with algorithm {self.algorithm!r}, expected {fitting!r}; nce takes both"
             )
 
-    def _build(self, shape: Shape, rng: torch.Generator) -> Nets:
-        noise = BernoulliNoise(shape) if self.visible == "binary" else GaussianNoise(shape)
-        nets = nn.ModuleDict({"energy": copy.deepcopy(self.energy), "noise": noise})
-        if self.algorithm == "nce":
-            nets["log_z"] = nn.ParameterList([nn.Parameter(torch.zeros(()))])
-        return nets
+    def _build(self, shape: Shape, rng: torch.Generator) -> EnergyNets:
+        return EnergyNets(
+            energy=copy.deepcopy(self.energy),
+            noise=BernoulliNoise(shape) if self.visible == "binary" else GaussianNoise(shape),
+            log_z=Constant() if self.algorithm == "nce" else None,
+        )
 
     def _stages(self, shape: Shape) -> Sequence[Stage]:
         owns = [f"energy.{name}" for name, p in self.energy.named_parameters() if p.requires_grad]
@@ -97,59 +108,68 @@ class EnergyModel(GenerativeEstimator):
         return [Stage("learn", [player], self._budget(), start=self._start)]
 
     @staticmethod
-    def _start(nets: Nets, stream: Stream, rng: Rng) -> None:
+    def _start(nets: EnergyNets, stream: Stream, rng: Rng) -> None:
         shape = tuple((x := stream.serve(stream.x[:2])).shape)
         try:
-            got = tuple(nets["energy"](x).shape)
+            got = tuple(nets.energy(x).shape)
         except RuntimeError as error:
             raise ValueError(f"energy fails on x of shape {shape}: {' '.join(str(error).split())}") from error
         if got != shape[:1]:
             fix = "the usual fix is nn.Flatten(0) as its last layer"
             raise ValueError(f"energy maps x of shape {shape} to {got}, expected {shape[:1]}; {fix}")
-        noise: BernoulliNoise | GaussianNoise = nets["noise"]  # type: ignore[assignment]
-        noise.fit(stream)
+        nets.noise.fit(stream)
         if "log_z" in nets:
             # Z by importance sampling from the noise; the same points in every process.
-            y = noise.draw(1000, make_rng(0, stream.device))
-            log_w = -nets["energy"](y) - noise.log_prob(y)
-            nets["log_z"][0].copy_(torch.logsumexp(log_w, 0) - math.log(len(y)))  # type: ignore[index]
+            y = nets.noise.draw(1000, make_rng(0, stream.device))
+            log_w = -nets.energy(y) - nets.noise.log_prob(y)
+            nets.log_z.value.copy_(torch.logsumexp(log_w, 0) - math.log(len(y)))
 
-    def _loss(self, nets: Nets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
-        energy, x = nets["energy"], bernoulli(batch.x, rng) if self.visible == "binary" else batch.x
+    def _loss(self, nets: EnergyNets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
+        x = bernoulli(batch.x, rng) if self.visible == "binary" else batch.x
         if self.algorithm == "nce":
-            noise: BernoulliNoise | GaussianNoise = nets["noise"]  # type: ignore[assignment]
-            y = noise.draw(self.nu * len(x), rng)
-            p, n = self._scorer(nets), noise.log_prob
+            y = nets.noise.draw(self.nu * len(x), rng)
+            p, n = self._scorer(nets), nets.noise.log_prob
             return nce(p(x), n(x), p(y), n(y), self.nu), {}
-        if self.algorithm == "score-matching":
-            rows = matching.score_matching(energy, x)
-        elif self.algorithm == "sliced":
-            rows = matching.sliced_score_matching(energy, x, rng)
-        elif self.algorithm == "denoising":
-            rows = matching.denoising_score_matching(energy, x, self.sigma, rng)
-        else:
-            rows = matching.ratio_matching(energy, x, rng, self.n_flips)
+        objectives: dict[str, Callable[..., Tensor]] = {
+            "score-matching": matching.score_matching,
+            "sliced": partial(matching.sliced_score_matching, rng=rng),
+            "denoising": partial(matching.denoising_score_matching, sigma=self.sigma, rng=rng),
+            "ratio-matching": partial(matching.ratio_matching, rng=rng, n_flips=self.n_flips),
+        }
+        rows = objectives[self.algorithm](nets.energy, x)
         # A bias that is added to the energy is not in its score: the gradient is then zero, not missing.
-        return rows.mean() + 0 * torch.stack([p.sum() for p in energy.parameters()]).sum(), {}
+        return rows.mean() + 0 * torch.stack([p.sum() for p in nets.energy.parameters()]).sum(), {}
 
-    @available_if(lambda self: self.algorithm == "nce")  # type: ignore[untyped-decorator]
-    def _scorer(self, nets: Nets) -> Callable[[Tensor], Tensor]:
-        return lambda x: -nets["energy"](x) - nets["log_z"][0]  # type: ignore[index]
+    @property
+    def _law(self) -> Visible:
+        return self.visible
 
-    @available_if(lambda self: self.algorithm == "nce")  # type: ignore[untyped-decorator]
-    def _score_kind(self, nets: Nets) -> ScoreKind:
+    @available_if(lambda self: self.algorithm == "nce")
+    def _scorer(self, nets: EnergyNets) -> Callable[[Tensor], Tensor]:
+        return lambda x: -nets.energy(x) - nets.log_z.value
+
+    @available_if(lambda self: self.algorithm == "nce")
+    def _score_kind(self, nets: EnergyNets) -> ScoreKind:
         return "estimate"
 
-    def _sample(self, nets: Nets, n: int, rng: torch.Generator) -> Tensor:
-        energy = nets["energy"]
-        if self.visible == "binary":
-            coins: BernoulliNoise = nets["noise"]  # type: ignore[assignment]
-            return next(islice(bit_chain(energy, coins.draw(n, rng), rng), self.n_steps - 1, None))
+    @property
+    def _n_steps(self) -> int:
+        return self.n_steps
+
+    def _chain(self, nets: EnergyNets, n: int, rng: torch.Generator, x: Tensor | None = None) -> Iterator[Tensor]:
+        """The states of the chain, from the noise."""
+        noise = nets.noise
+        if isinstance(noise, BernoulliNoise):
+            v = noise.draw(n, rng) if x is None else bernoulli(x, rng)
+            return bit_chain(nets.energy, v, rng)
         # In the coordinates u where the data have unit covariance, one step size fits all directions.
-        noise: GaussianNoise = nets["noise"]  # type: ignore[assignment]
-        u = normal((n, len(noise.mean)), rng, noise.mean.dtype)
-        chain = langevin_chain(lambda u: energy(noise.colour(u)), u, self.step_size * len(noise.mean) ** (-1 / 3), rng)
-        return noise.colour(next(islice(chain, self.n_steps - 1, None)))
+        d = len(noise.mean)
+        u = normal((n, d), rng, noise.mean.dtype) if x is None else noise.whiten(x)
+        energy: Energy = lambda u: nets.energy(noise.colour(u))  # noqa: E731
+        return map(noise.colour, langevin_chain(energy, u, self.step_size * d ** (-1 / 3), rng))
+
+    def _sample(self, nets: EnergyNets, n: int, rng: torch.Generator) -> Tensor:
+        return after(self._n_steps, self._chain(nets, n, rng))
 
     def save(self, folder: str | Path) -> Path:
         """Write `weights.safetensors` and `model.json` into `folder`: of the module, weights and the class's name."""
@@ -242,56 +262,17 @@ class GaussianNoise(nn.Module):
             spread = u * self.scale if self.scale.ndim == 1 else u @ self.scale.T
             return (self.mean + spread).view(-1, *self.shape)
 
+    def whiten(self, x: Tensor) -> Tensor:
+        """u [n, d] of x [n, *shape], the inverse of `colour`."""
+        x = x.flatten(1) - self.mean
+        return x / self.scale if self.scale.ndim == 1 else torch.linalg.solve_triangular(self.scale, x.T, upper=False).T
+
     def draw(self, n: int, rng: torch.Generator) -> Tensor:
         """n draws [n, *shape]."""
         return self.colour(normal((n, len(self.mean)), rng, self.mean.dtype))
 
     def log_prob(self, x: Tensor) -> Tensor:
         """log n(x) in nats: [n, *shape] -> [n]."""
-        x = x.flatten(1) - self.mean
-        if self.scale.ndim == 1:
-            u, log_det = x / self.scale, self.scale.log().sum()
-        else:
-            u = torch.linalg.solve_triangular(self.scale, x.T, upper=False).T
-            log_det = self.scale.diagonal().log().sum()
+        u, deviations = self.whiten(x), self.scale if self.scale.ndim == 1 else self.scale.diagonal()
         zero = torch.zeros_like(u)
-        return log_normal(u, zero, zero) - log_det
-
-
-def langevin_chain(energy: matching.Energy, x: Tensor, step: float, rng: torch.Generator) -> Iterator[Tensor]:
-    """States of the Metropolis-adjusted Langevin algorithm from x [B, ...], endlessly; exp(-E) is invariant.
-
-    Proposes y = x - step/2 grad E(x) + sqrt(step) eps (Roberts and Tweedie 1996); it is not the unadjusted chain, which
-    keeps another law.
-    """
-
-    def at(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            e = energy(x)
-            (g,) = torch.autograd.grad(e.sum(), x)
-        x = x.detach()
-        return x, e.detach(), x - step / 2 * g
-
-    def square(x: Tensor) -> Tensor:
-        return x.flatten(1).square().sum(1) / (2 * step)
-
-    x, e, drift = at(x)
-    while True:
-        y, e_y, drift_y = at(drift + step**0.5 * normal(x.shape, rng, x.dtype))
-        log_ratio = e - e_y + square(y - drift) - square(x - drift_y)
-        accepted = uniform(e.shape, rng, e.dtype).log() < log_ratio  # never where the energy is NaN
-        rows = accepted.view(-1, *[1] * (x.ndim - 1))
-        x, drift, e = torch.where(rows, y, x), torch.where(rows, drift_y, drift), torch.where(accepted, e_y, e)
-        yield x
-
-
-def bit_chain(energy: matching.Energy, v: Tensor, rng: torch.Generator) -> Iterator[Tensor]:
-    """States of Gibbs sampling, bit after bit, from v [B, ...] in {0, 1}, a sweep apart; exp(-E) is invariant."""
-    while True:
-        for i in range(math.prod(v.shape[1:])):
-            index = torch.full((len(v), 1), i, device=v.device)
-            flips = bernoulli(matching.flip_differences(energy, v, index).neg().sigmoid(), rng)
-            flat = v.flatten(1)
-            v = flat.scatter(1, index, (flat.gather(1, index) - flips).abs()).view_as(v)
-        yield v
+        return log_normal(u, zero, zero) - deviations.log().sum()

@@ -3,35 +3,44 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from torch import Tensor, nn
-from torch.nn.functional import softplus
+from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from genlearn._types import Batch, Likelihood, Logs, Nets, ScoreKind, Visible
 from genlearn.estimator import GenerativeEstimator, Shape
-from genlearn.losses.contrastive import contrast, from_chains, from_hidden, from_tempered_chains, remember, weigh
+from genlearn.losses.contrastive import contrast
 from genlearn.losses.matching import denoising_score_matching, flipped_ratio_matching, rbm_flip_differences
 from genlearn.losses.noise_contrastive import nce
-from genlearn.maths.ais import MAX_UNITS, salakhutdinov, schedule
+from genlearn.maths.ais import salakhutdinov, schedule
 from genlearn.maths.rng import Rng, bernoulli, make_rng
+from genlearn.maths.running import update_mean
 from genlearn.nets.boltzmann import RestrictedBoltzmann
-from genlearn.parallel import world
+from genlearn.nets.constant import Constant
 from genlearn.parameters import Range
-from genlearn.samplers.gibbs import rbm_chain
+from genlearn.samplers import Chains, after, from_chains, from_hidden, from_tempered_chains, rbm_chain
 from genlearn.train import OptimizerName, Player, Schedule, Stage, Stream
 
 Algorithm: TypeAlias = Literal["cd", "pcd", "parallel-tempering", "nce", "score-matching"]
+ACTIVITY_RATE = 0.05
+
+
+class RBMNets(Nets):
+    """The machine; persistent hidden states [n, H], or [n, T, H] at T temperatures; log Z of nce."""
+
+    rbm: RestrictedBoltzmann
+    chains: Chains
+    log_z: Constant
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator):  # type: ignore[misc]
+class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator):
     """Restricted Boltzmann machine, p(v) = exp(-F(v)) / Z.
 
     F(v) = -a.v - sum_j log(1 + exp(b_j + (v W)_j)) for binary v [B, D]; see `RestrictedBoltzmann` for Gaussian v.
@@ -105,16 +114,13 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
         """Classes that the machine has label units for."""
         return 0
 
-    def _build(self, shape: Shape, rng: torch.Generator) -> Nets:
-        chains = {"pcd": self.n_chains, "parallel-tempering": self.n_chains * self.n_temperatures}
-        n = chains.get(self.algorithm, 0)
-        if n and self.n_chains % world()[1]:
-            raise ValueError(f"n_chains is {self.n_chains}, expected a multiple of the {world()[1]} processes")
-        net = RestrictedBoltzmann(math.prod(shape), self.n_hidden, rng, self.visible, n, self._n_units)
-        nets = nn.ModuleDict({"rbm": net})
-        if self.algorithm == "nce":
-            nets["log_z"] = nn.ParameterList([torch.zeros(())])
-        return nets
+    def _build(self, shape: Shape, rng: torch.Generator) -> RBMNets:
+        states = {"pcd": (self.n_hidden,), "parallel-tempering": (self.n_temperatures, self.n_hidden)}
+        return RBMNets(
+            rbm=RestrictedBoltzmann(math.prod(shape), self.n_hidden, rng, self.visible, self._n_units),
+            chains=Chains(self.n_chains, *states[self.algorithm]) if self.algorithm in states else None,
+            log_z=Constant() if self.algorithm == "nce" else None,
+        )
 
     def _stages(self, shape: Shape) -> Sequence[Stage]:
         owns = ("rbm", "log_z") if self.algorithm == "nce" else ("rbm",)
@@ -122,139 +128,154 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
         return [Stage("learn", [player], self._budget(), start=self._start)]
 
     @staticmethod
-    def _start(nets: Nets, stream: Stream, rng: Rng) -> None:
-        net: RestrictedBoltzmann = nets["rbm"]  # type: ignore[assignment]
+    def _start(nets: RBMNets, stream: Stream, rng: Rng) -> None:
+        net = nets.rbm
         net.fit_biases(stream.mean(), stream.variance() if net.visible == "gaussian" else None)
-        # The chains start at hidden states of the model without weights: fair coins.
-        net.chain.uniform_(generator=rng).lt_(0.5)
+        if "chains" in nets:
+            nets.chains.start(rng)
         if "log_z" in nets:
-            nets["log_z"][0].copy_(net.log_z_base() + len(net.b) * math.log(2))  # type: ignore[index]
+            nets.log_z.value.copy_(net.log_z_base() + len(net.b) * math.log(2))
 
     def _states(self, net: RestrictedBoltzmann, batch: Batch, rng: Rng) -> Tensor:
         """The states of the visible units that the batch shows."""
         v = batch.x.flatten(1)
         return bernoulli(v, rng) if self.binarize and self.visible == "binary" else v
 
-    def _loss(self, nets: Nets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
-        net: RestrictedBoltzmann = nets["rbm"]  # type: ignore[assignment]
+    def _loss(self, nets: RBMNets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
         with torch.no_grad():
-            v = self._states(net, batch, rng)
-        if self.algorithm == "nce":
-            return self._noise_contrast(net, nets["log_z"][0], v, rng), {}  # type: ignore[index]
-        if self.algorithm == "score-matching":
-            return self._matching(net, v, rng), {}
+            v = self._states(nets.rbm, batch, rng)
+        return LOSSES[self.algorithm](self, nets, v, rng), {}
+
+    def _contrast(
+        self, net: RestrictedBoltzmann, v: Tensor, model: Callable[[Tensor], tuple[Tensor, Tensor]]
+    ) -> Tensor:
+        """Data against states of the model, (v, p(h | v)), which may start from the data's p(h | v)."""
+        centre = sparsity = None
         with torch.no_grad():
             p = net.p_hidden(v)
-            if self.algorithm == "cd":
-                v_model, p_model = from_hidden(net, bernoulli(p, rng), self.k, rng)
-            elif self.algorithm == "pcd":
-                v_model, p_model = from_chains(net, self.k, rng)
-            else:
-                betas = torch.linspace(1, 0, self.n_temperatures).tolist()
-                v_model, p_model = from_tempered_chains(net, betas, self.k, rng)
-            centre = push = None
+            states = model(p)
             if self.centred or self.sparsity:
-                active = remember(net, p)
+                active = update_mean(net.active, p.mean(0), ACTIVITY_RATE)
                 # The base has the mean of the data; u is centred already.
                 mu = torch.zeros_like(net.a) if self.visible == "gaussian" else net.base_mean()
                 centre = (mu, active) if self.centred else None
                 # Cross-entropy with the target, as it reaches the units' inputs (Hinton 2012, section 11).
-                push = (net.scaled(v).mean(0), self.sparsity * (active - self.target)) if self.sparsity else None
-        states = torch.cat([v, v_model]), torch.cat([p, p_model])
-        return contrast(net, *states, weigh(len(v), len(v_model), v), centre=centre, push=push), {}
+                sparsity = (net.scaled(v).mean(0), self.sparsity * (active - self.target)) if self.sparsity else None
+        return contrast(net, (v, p), states, centre=centre, sparsity=sparsity)
 
-    def _noise_contrast(self, net: RestrictedBoltzmann, log_z: Tensor, v: Tensor, rng: Rng) -> Tensor:
-        """Data against independent pixels at the rates of the data."""
-        rate = net.a_base
-        noise = net.sample_visible(net.base_mean().expand(self.n_noise * len(v), -1), rng)
-        log_n = [x @ rate - net.log_z_base() for x in (v, noise)]
-        log_p = [-net.free_energy(x) - log_z for x in (v, noise)]
-        return nce(log_p[0], log_n[0], log_p[1], log_n[1], self.n_noise)
+    @property
+    def _n_steps(self) -> int:
+        return self.n_gibbs
 
-    def _matching(self, net: RestrictedBoltzmann, v: Tensor, rng: Rng) -> Tensor:
-        """Ratio matching of bits; denoising score matching of u, in standard deviations."""
-        if self.visible == "gaussian":
-            u = (v - net.mean) / net.sigma
-            return denoising_score_matching(
-                lambda u: net.free_energy(net.mean + net.sigma * u), u, self.noise, rng
-            ).mean()
-        flips = min(self.n_flips, v.shape[1])
-        return flipped_ratio_matching(partial(rbm_flip_differences, net), v, rng, flips).mean()
+    def _chain(self, nets: RBMNets, n: int, rng: torch.Generator, x: Tensor | None = None) -> Iterator[Tensor]:
+        """E[v | h] of block Gibbs sampling, from persistent states, else from hidden units that are fair coins."""
+        net = nets.rbm
+        if x is not None:
+            v = x.flatten(1)
+            v = net.with_drawn_label(bernoulli(v, rng), rng) if self.visible == "binary" else v
+        elif "chains" in nets:
+            h = nets.chains.draw(n, rng)
+            v = net.gibbs(h if h.ndim == 2 else h[:, 0], rng)
+        else:
+            v = net.gibbs(net.W.new_empty(n, self.n_hidden).uniform_(generator=rng).lt_(0.5), rng)
+        return (mean[:, : net.n_pixels] for _, mean in rbm_chain(net, v, rng))
 
-    def _sample(self, nets: Nets, n: int, rng: torch.Generator) -> Tensor:
-        net: RestrictedBoltzmann = nets["rbm"]  # type: ignore[assignment]
-        h = net.W.new_empty(n, self.n_hidden).uniform_(generator=rng).lt_(0.5)
-        if len(net.chain):
-            # The persistent states are samples already; Gibbs steps make them anew.
-            stride = self.n_temperatures if self.algorithm == "parallel-tempering" else 1
-            chain = net.chain[::stride]
-            h = chain[torch.randint(len(chain), (n,), generator=rng, device=rng.device)]
-        v = net.sample_visible(net.mean_visible(h), rng)
-        _, mean = next(islice(rbm_chain(net, v, rng), self.n_gibbs - 1, None))
-        return mean[:, : net.n_pixels]
+    def _sample(self, nets: RBMNets, n: int, rng: torch.Generator) -> Tensor:
+        return after(self._n_steps, self._chain(nets, n, rng))
 
-    def _complete(self, nets: Nets, x: Tensor, known: Tensor, rng: torch.Generator) -> Tensor:
+    def _complete(self, nets: RBMNets, x: Tensor, known: Tensor, rng: torch.Generator) -> Tensor:
         """E[v | h] of what is not known, at the end of a Gibbs chain in which the known pixels stay."""
-        net: RestrictedBoltzmann = nets["rbm"]  # type: ignore[assignment]
-        v, known = x.flatten(1), known.flatten(1)
+        net, v, known = nets.rbm, x.flatten(1), known.flatten(1)
         if net.n_classes:
             v = torch.cat([v, v.new_zeros(len(v), net.n_classes)], 1)
             known = torch.cat([known, known.new_zeros(len(v), net.n_classes)], 1)
         start = torch.where(known, v, net.sample_visible(net.base_mean().expand_as(v), rng))
-        _, mean = next(islice(rbm_chain(net, start, rng, known), self.n_gibbs - 1, None))
+        _, mean = after(self.n_gibbs, rbm_chain(net, start, rng, known))
         return torch.where(known, v, mean)[:, : net.n_pixels]
 
-    def _encode(self, nets: Nets, x: Tensor) -> Tensor:
-        return nets["rbm"].p_hidden(x)  # type: ignore[operator,no-any-return]
+    def _encode(self, nets: RBMNets, x: Tensor) -> Tensor:
+        return nets.rbm.p_hidden(x)
 
-    def _decode(self, nets: Nets, z: Tensor) -> Tensor:
-        net: RestrictedBoltzmann = nets["rbm"]  # type: ignore[assignment]
-        return net.mean_visible(z)[:, : net.n_pixels]
+    def _decode(self, nets: RBMNets, z: Tensor) -> Tensor:
+        return nets.rbm.mean_visible(z)[:, : nets.rbm.n_pixels]
 
-    def _score_kind(self, nets: Nets) -> ScoreKind:
-        net: RestrictedBoltzmann = nets["rbm"]  # type: ignore[assignment]
-        if self._enumerable(net):
+    @property
+    def _law(self) -> Visible:
+        return self.visible
+
+    def _score_kind(self, nets: RBMNets) -> ScoreKind:
+        if nets.rbm.enumerable:
             return "exact"
-        return "pseudo" if self._has_pseudo(net) else "estimate"
+        return "estimate" if self.visible == "gaussian" or nets.rbm.n_classes else "pseudo"
 
-    @staticmethod
-    def _has_pseudo(net: RestrictedBoltzmann) -> bool:
-        return net.visible == "binary" and not net.n_classes
-
-    def _enumerable(self, net: RestrictedBoltzmann) -> bool:
-        n_visible, n_hidden = net.W.shape
-        one_sided = self.visible == "gaussian" or net.n_classes
-        return min(n_hidden, n_hidden if one_sided else n_visible) <= MAX_UNITS
-
-    def _scorer(self, nets: Nets) -> Callable[[Tensor], Tensor]:
-        net: RestrictedBoltzmann = nets["rbm"]  # type: ignore[assignment]
-        if self._has_pseudo(net) and not self._enumerable(net):
+    def _scorer(self, nets: RBMNets) -> Callable[[Tensor], Tensor]:
+        net = nets.rbm
+        if self._score_kind(nets) == "pseudo":
             return lambda x: pseudo_likelihood(net, x)
         log_z = net.log_partition(schedule(1000)).value
         return lambda x: net.log_unnormalised(x.flatten(1)) - log_z
 
-    def _likelihoods(self, nets: Nets, x: Tensor, rng: torch.Generator) -> dict[str, Likelihood]:
-        net: RestrictedBoltzmann = nets["rbm"]  # type: ignore[assignment]
-        v = x.flatten(1)
-        if self.visible == "binary":
-            v = bernoulli(v, rng)
+    def _likelihoods(self, nets: RBMNets, x: Tensor, rng: torch.Generator) -> dict[str, Likelihood]:
+        net, v = nets.rbm, x.flatten(1)
         log_z = net.log_partition(salakhutdinov(), make_rng(0, v.device), start=v[:100])
         values = torch.cat([net.log_unnormalised(rows) for rows in v.split(1000)]) - log_z.value
-        if self._enumerable(net):
+        if log_z.exact:
             return {"exact": Likelihood(values, "exact", law=self.visible)}
         return {"AIS": Likelihood(values, "estimate", log_z.shift, self.visible, log_z.notes)}
 
 
-def pseudo_likelihood(net: RestrictedBoltzmann, v: Tensor, chunk: int = 64) -> Tensor:
-    """sum_i log p(v_i | v_-i) in nats over all pixels, deterministic: [B, D] -> [B] (Besag 1975).
+# --- what each algorithm minimises, given the states v [B, D] of the visible units
 
-    p(v_i = 1 | v_-i) = sigmoid(F(v with v_i = 0) - F(v with v_i = 1)); grey pixels weigh the two outcomes.
+
+def _cd(model: RBM, nets: RBMNets, v: Tensor, rng: Rng) -> Tensor:
+    """Against k Gibbs steps from the data (Hinton 2002)."""
+    return model._contrast(nets.rbm, v, lambda p: from_hidden(nets.rbm, bernoulli(p, rng), model.k, rng))
+
+
+def _pcd(model: RBM, nets: RBMNets, v: Tensor, rng: Rng) -> Tensor:
+    """Against persistent chains (Tieleman 2008)."""
+    return model._contrast(nets.rbm, v, lambda p: from_chains(nets.rbm, nets.chains, model.k, rng))
+
+
+def _tempered(model: RBM, nets: RBMNets, v: Tensor, rng: Rng) -> Tensor:
+    """Against persistent chains that exchange states with hotter ones (Desjardins et al. 2010)."""
+    betas = torch.linspace(1, 0, model.n_temperatures).tolist()
+    return model._contrast(nets.rbm, v, lambda p: from_tempered_chains(nets.rbm, nets.chains, betas, model.k, rng))
+
+
+def _nce(model: RBM, nets: RBMNets, v: Tensor, rng: Rng) -> Tensor:
+    """Against independent pixels at the rates of the data, log Z learned too (Gutmann and Hyvarinen 2012)."""
+    net = nets.rbm
+    noise = net.sample_visible(net.base_mean().expand(model.n_noise * len(v), -1), rng)
+    log_n = [x @ net.a_base - net.log_z_base() for x in (v, noise)]
+    log_p = [-net.free_energy(x) - nets.log_z.value for x in (v, noise)]
+    return nce(log_p[0], log_n[0], log_p[1], log_n[1], model.n_noise)
+
+
+def _matching(model: RBM, nets: RBMNets, v: Tensor, rng: Rng) -> Tensor:
+    """Ratio matching of bits (Hyvarinen 2007); denoising score matching of u, in standard deviations (Vincent 2011)."""
+    net = nets.rbm
+    if model.visible == "gaussian":
+        energy, u = lambda u: net.free_energy(net.mean + net.sigma * u), (v - net.mean) / net.sigma
+        return denoising_score_matching(energy, u, model.noise, rng).mean()
+    flips = min(model.n_flips, v.shape[1])
+    return flipped_ratio_matching(partial(rbm_flip_differences, net), v, rng, flips).mean()
+
+
+LOSSES: dict[Algorithm, Callable[[RBM, RBMNets, Tensor, Rng], Tensor]] = {
+    "cd": _cd,
+    "pcd": _pcd,
+    "parallel-tempering": _tempered,
+    "nce": _nce,
+    "score-matching": _matching,
+}
+
+
+def pseudo_likelihood(net: RestrictedBoltzmann, v: Tensor, chunk: int = 64) -> Tensor:
+    """sum_i log p(v_i | v_-i) in nats over all pixels of binary v, deterministic: [B, D] -> [B] (Besag 1975).
+
+    p(v_i | v_-i) = sigmoid(F(v with bit i flipped) - F(v)).
     """
     v = v.flatten(1)
-    inputs = net.hidden_input(v)
-    logits = torch.empty_like(v)
-    for i in range(0, v.shape[1], chunk):
-        W = net.W[i : i + chunk]
-        off = inputs[:, None] - v[:, i : i + chunk, None] * W
-        logits[:, i : i + chunk] = net.a[i : i + chunk] + (softplus(off + W) - softplus(off)).sum(2)
-    return (v * logits - softplus(logits)).sum(1)
+    bits = torch.arange(v.shape[1], device=v.device).expand_as(v).split(chunk, 1)
+    return torch.stack([logsigmoid(rbm_flip_differences(net, v, i)).sum(1) for i in bits]).sum(0)

@@ -1,89 +1,117 @@
-"""Greedy training of a stack of RBMs, shared by models that begin with one: each learns what the one below makes."""
+"""Greedy training, layer by layer, and the stack of RBMs that some models begin with."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from genlearn._types import Batch, Logs, Nets
-from genlearn.losses.contrastive import contrast, from_hidden, weigh
+from genlearn.losses.contrastive import contrast
 from genlearn.maths.rng import Rng, bernoulli
 from genlearn.nets.boltzmann import RestrictedBoltzmann
+from genlearn.nets.layers import Layers
 from genlearn.nets.mlp import MLP
 from genlearn.parallel import all_sum
+from genlearn.samplers import from_hidden
 from genlearn.train import Budget, Optimizer, Player, Stage, Stream
 
 
-def layers(sizes: Sequence[int], rng: torch.Generator) -> dict[str, nn.Module]:
-    """Binary RBMs "rbm0", "rbm1", ... between neighbouring sizes."""
-    return {f"rbm{i}": RestrictedBoltzmann(m, n, rng) for i, (m, n) in enumerate(pairwise(sizes))}
+def greedy(
+    n_layers: int,
+    budget: Budget,
+    optimizer: Optimizer,
+    *,
+    name: Callable[[int], str],
+    owns: Callable[[int], tuple[str, ...]],
+    loss: Callable[[int, Any, Batch, Rng], tuple[Tensor, Logs]],
+    start: Callable[[int, Any, Stream, Rng], None],
+    prepare: Callable[[int, Any, Batch, Rng], Batch],
+) -> list[Stage]:
+    """One stage of one player for each layer, bottom up: each learns on what the ones below make of the images.
 
-
-def ascend(nets: Nets, x: Tensor, n: int) -> Tensor:
-    """p(h_n | .. p(h_1 | x)), the means of the n-th layer [B, H_n]."""
-    x = x.flatten(1)
-    for i in range(n):
-        x = nets[f"rbm{i}"].p_hidden(x)  # type: ignore[operator]
-    return x
-
-
-def greedy(n_layers: int, epochs: float, optimizer: Optimizer, k: int = 1) -> list[Stage]:
-    """One stage of contrastive divergence for each RBM, on the means that the ones below give (Hinton et al. 2006)."""
+    The callables are those of `Player` and `Stage`, with the layer (0 is the lowest) before their other arguments.
+    Hinton, Osindero and Teh 2006; Bengio et al. 2007.
+    """
     return [
         Stage(
             f"layer {i + 1}",
-            [Player(f"rbm{i}", (f"rbm{i}",), partial(_divergence, i, k), optimizer)],
-            Budget(epochs=epochs),
-            start=partial(_start, i),
-            prepare=partial(_prepare, i),
+            [Player(name(i), owns(i), partial(loss, i), optimizer)],
+            budget,
+            start=partial(start, i),
+            prepare=partial(prepare, i),
         )
         for i in range(n_layers)
     ]
 
 
-def _start(i: int, nets: Nets, stream: Stream, rng: Rng) -> None:
-    net: RestrictedBoltzmann = nets[f"rbm{i}"]  # type: ignore[assignment]
-    net.fit_biases(stream.mean(lambda x: ascend(nets, x, i)))
+# --- a stack of binary RBMs, each of which learns the means that the ones below give
 
 
-def _prepare(i: int, nets: Nets, batch: Batch, rng: Rng) -> Batch:
-    return Batch(ascend(nets, batch.x, i), batch.y)
+class StackNets(Nets):
+    """The nets of a model that begins with a stack."""
+
+    rbms: Layers[RestrictedBoltzmann]
 
 
-def _divergence(i: int, k: int, nets: Nets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
-    net: RestrictedBoltzmann = nets[f"rbm{i}"]  # type: ignore[assignment]
-    with torch.no_grad():
-        v = batch.x
-        p = net.p_hidden(v)
-        v_model, p_model = from_hidden(net, bernoulli(p, rng), k, rng)
-    return contrast(net, torch.cat([v, v_model]), torch.cat([p, p_model]), weigh(len(v), len(v), v)), {}
+def stack(sizes: Sequence[int], rng: torch.Generator) -> Layers[RestrictedBoltzmann]:
+    """Binary RBMs between neighbouring sizes."""
+    return Layers(RestrictedBoltzmann(m, n, rng) for m, n in pairwise(sizes))
+
+
+def ascend(rbms: Iterable[RestrictedBoltzmann], x: Tensor) -> Tensor:
+    """p(h_n | .. p(h_1 | x)), the means of the last layer [B, H_n]."""
+    x = x.flatten(1)
+    for rbm in rbms:
+        x = rbm.p_hidden(x)
+    return x
+
+
+def greedy_rbms(n_layers: int, budget: Budget, optimizer: Optimizer, k: int = 1) -> list[Stage]:
+    """The stages of CD-k, one for each RBM of a stack."""
+
+    def below(i: int, nets: StackNets, x: Tensor) -> Tensor:
+        return ascend(list(nets.rbms)[:i], x)
+
+    def start(i: int, nets: StackNets, stream: Stream, rng: Rng) -> None:
+        nets.rbms[i].fit_biases(stream.mean(partial(below, i, nets)))
+
+    def prepare(i: int, nets: StackNets, batch: Batch, rng: Rng) -> Batch:
+        return batch._replace(x=below(i, nets, batch.x))
+
+    def loss(i: int, nets: StackNets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
+        net, v = nets.rbms[i], batch.x
+        with torch.no_grad():
+            p = net.p_hidden(v)
+            model = from_hidden(net, bernoulli(p, rng), k, rng)
+        return contrast(net, (v, p), model), {}
+
+    name, owns = "rbm{}".format, lambda i: (f"rbms.{i}",)
+    return greedy(n_layers, budget, optimizer, name=name, owns=owns, loss=loss, start=start, prepare=prepare)
 
 
 @torch.no_grad()
-def copy_up(nets: Nets, mlp: MLP) -> None:
+def copy_up(rbms: Iterable[RestrictedBoltzmann], mlp: MLP) -> None:
     """Weights and hidden biases of the RBMs become the layers of a network, bottom up."""
-    for i, linear in enumerate(_linears(mlp)):
-        if f"rbm{i}" in nets:
-            net: RestrictedBoltzmann = nets[f"rbm{i}"]  # type: ignore[assignment]
-            linear.weight.copy_(net.W.T)
-            linear.bias.copy_(net.b)
+    for rbm, linear in zip(rbms, _linears(mlp), strict=False):
+        linear.weight.copy_(rbm.W.T)
+        linear.bias.copy_(rbm.b)
 
 
 @torch.no_grad()
-def copy_down(nets: Nets, mlp: MLP, code: RestrictedBoltzmann) -> None:
+def copy_down(rbms: Iterable[RestrictedBoltzmann], mlp: MLP, code: RestrictedBoltzmann) -> None:
     """The transposes and visible biases of the RBMs become the layers of a network, top down from the code."""
     first, *rest = _linears(mlp)
     first.weight.copy_(code.W.T)
     first.bias.copy_(code.b)
-    for i, linear in enumerate(reversed(rest)):
-        net: RestrictedBoltzmann = nets[f"rbm{i}"]  # type: ignore[assignment]
-        linear.weight.copy_(net.W)
-        linear.bias.copy_(net.a)
+    for rbm, linear in zip(rbms, reversed(rest), strict=True):
+        linear.weight.copy_(rbm.W)
+        linear.bias.copy_(rbm.a)
 
 
 def _linears(mlp: MLP) -> list[nn.Linear]:

@@ -12,13 +12,19 @@ from sklearn.base import ClassifierMixin
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
-from genlearn._types import Batch, Logs, Nets
+from genlearn._types import Batch, Logs
 from genlearn.estimator import GenerativeEstimator, Shape
 from genlearn.maths.rng import Rng
-from genlearn.models.stack import copy_up, greedy, init_glorot, label_loss, layers
+from genlearn.models.stack import StackNets, copy_up, greedy_rbms, init_glorot, label_loss, stack
 from genlearn.nets.mlp import MLP
 from genlearn.parameters import Range
-from genlearn.train import Player, Schedule, Stage, Stream
+from genlearn.train import Budget, Player, Schedule, Stage, Stream
+
+
+class StackedRBMNets(StackNets):
+    """The RBMs, where they learn first, and the network."""
+
+    mlp: MLP
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -45,28 +51,31 @@ class StackedRBMClassifier(ClassifierMixin, GenerativeEstimator):  # type: ignor
     _uses_labels: ClassVar[bool] = True
     _needs_labels: ClassVar[bool] = True
 
-    def _build(self, shape: Shape, rng: torch.Generator) -> Nets:
+    def _build(self, shape: Shape, rng: torch.Generator) -> StackedRBMNets:
         sizes = (math.prod(shape), *self.hidden)
         keep, keep_input = 1 - self.dropout, 1 - self.input_dropout
         mlp = MLP((*sizes, self._n_classes), "sigmoid", keep_input=keep_input, keep_hidden=keep)
         init_glorot(mlp, rng)
         nn.init.zeros_(mlp.out.weight)
-        return nn.ModuleDict({**(layers(sizes, rng) if self.pretrain else {}), "mlp": mlp})
+        return StackedRBMNets(rbms=stack(sizes, rng) if self.pretrain else None, mlp=mlp)
 
     def _stages(self, shape: Shape) -> Sequence[Stage]:
-        momentum = self._optimizer(name="momentum", lr=self.pretrain_rate, momentum=0.9, weight_decay=0.0)
-        stages = greedy(len(self.hidden), self.pretrain_epochs, momentum, self.k) if self.pretrain else []
+        stages = []
+        if self.pretrain:
+            momentum = self._optimizer(name="momentum", lr=self.pretrain_rate, momentum=0.9, weight_decay=0.0)
+            stages = greedy_rbms(len(self.hidden), Budget(epochs=self.pretrain_epochs), momentum, self.k)
         mlp = Player("mlp", ("mlp",), self._loss, self._optimizer())
         return [*stages, Stage("fine-tune", [mlp], self._budget(), start=self._start, labelled=True)]
 
     @staticmethod
-    def _start(nets: Nets, stream: Stream, rng: Rng) -> None:
-        copy_up(nets, nets["mlp"])  # type: ignore[arg-type]
+    def _start(nets: StackedRBMNets, stream: Stream, rng: Rng) -> None:
+        if "rbms" in nets:
+            copy_up(nets.rbms, nets.mlp)
 
     @staticmethod
-    def _loss(nets: Nets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
+    def _loss(nets: StackedRBMNets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
         assert batch.y is not None
-        return label_loss(nets["mlp"](batch.x, rng), batch.y, rng), {}
+        return label_loss(nets.mlp(batch.x, rng), batch.y, rng), {}
 
-    def _classify(self, nets: Nets, x: Tensor) -> Tensor:
-        return log_softmax(nets["mlp"](x), 1)
+    def _classify(self, nets: StackedRBMNets, x: Tensor) -> Tensor:
+        return log_softmax(nets.mlp(x), 1)

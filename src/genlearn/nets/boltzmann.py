@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot, softplus
 
 from genlearn._types import Visible
+from genlearn.maths.ais import MAX_UNITS
 from genlearn.maths.partition import LogZ, log_partition
 from genlearn.maths.rng import bernoulli, normal, one_of
 
@@ -22,14 +23,13 @@ class RestrictedBoltzmann(nn.Module):
     v [B, D] (images are flattened), h [B, H] binary, W [D, H], a [D], b [H]. With n_classes, so many more units follow
     the n_visible ones: one softmax group, of which one is on (a label, `with_label`); they count in D. Buffers: mean,
     sigma [D], not learned (0 and 1 for binary units); a_base [D], the biases of the best model without hidden units,
-    where AIS begins; active [H], the running mean of p(h | data); chain [n, H], persistent hidden states.
+    where AIS begins; active [H], the running mean of p(h | data).
     """
 
     mean: Tensor
     sigma: Tensor
     a_base: Tensor
     active: Tensor
-    chain: Tensor
 
     def __init__(
         self,
@@ -37,9 +37,8 @@ class RestrictedBoltzmann(nn.Module):
         n_hidden: int,
         rng: torch.Generator,
         visible: Visible = "binary",
-        n: int = 0,
         n_classes: int = 0,
-    ):
+    ) -> None:
         super().__init__()
         self.n_pixels, self.n_classes = n_visible, n_classes
         n_visible += n_classes
@@ -51,7 +50,6 @@ class RestrictedBoltzmann(nn.Module):
         self.register_buffer("sigma", torch.ones(n_visible))
         self.register_buffer("a_base", torch.zeros(n_visible))
         self.register_buffer("active", torch.full((n_hidden,), 0.5))
-        self.register_buffer("chain", torch.zeros(n, n_hidden))
 
     @torch.no_grad()
     def fit_biases(self, mean: Tensor, variance: Tensor | None = None) -> None:
@@ -130,6 +128,13 @@ class RestrictedBoltzmann(nn.Module):
         """[v, one-hot y]: pixels [B, n_pixels] and classes [B] -> [B, D]."""
         return torch.cat([v, one_hot(y, self.n_classes).to(v.dtype)], 1)
 
+    def with_drawn_label(self, v: Tensor, rng: torch.Generator, y: Tensor | None = None) -> Tensor:
+        """[v, one-hot y], drawn from p(y | v) where y [B] is -1 or not given; v itself where there are no classes."""
+        if not self.n_classes:
+            return v
+        drawn = torch.cat([v, one_of(self.label_logits(v).softmax(1), rng)], 1)
+        return drawn if y is None else torch.where((y < 0)[:, None], drawn, self.with_label(v, y.clamp_min(0)))
+
     def label_logits(self, v: Tensor) -> Tensor:
         """-F(v, y) up to what does not depend on y: pixels [B, n_pixels] -> [B, n_classes].
 
@@ -156,6 +161,12 @@ class RestrictedBoltzmann(nn.Module):
     def gibbs(self, h: Tensor, rng: torch.Generator) -> Tensor:
         """v ~ p(v | h) [B, D], half a step of block Gibbs sampling."""
         return self.sample_visible(self.mean_visible(h), rng)
+
+    @property
+    def enumerable(self) -> bool:
+        """Whether log Z is a sum over 2^20 states at most; of Gaussian and label units only the hidden side is."""
+        n_visible, n_hidden = self.W.shape
+        return n_hidden <= MAX_UNITS or (self.visible == "binary" and not self.n_classes and n_visible <= MAX_UNITS)
 
     def log_partition(self, betas: Tensor, rng: torch.Generator | None = None, start: Tensor | None = None) -> LogZ:
         """log Z in nats: exact where enumerable, else by AIS from the base model.

@@ -11,6 +11,7 @@ from torch.nn.functional import softplus
 
 from genlearn.maths.rng import bernoulli
 from genlearn.nets.boltzmann import RestrictedBoltzmann
+from genlearn.nets.layers import Layers
 
 
 class DeepBelief(nn.Module):
@@ -24,27 +25,27 @@ class DeepBelief(nn.Module):
     [B, H_i].
     """
 
-    def __init__(self, sizes: Sequence[int], rng: torch.Generator, n_classes: int = 0):
+    def __init__(self, sizes: Sequence[int], rng: torch.Generator, n_classes: int = 0) -> None:
         super().__init__()
         lower = list(pairwise(sizes[:-1]))
-        self.layers = nn.ModuleList(RestrictedBoltzmann(m, n, rng) for m, n in lower)
-        self.up = nn.ModuleList(nn.Linear(m, n) for m, n in lower)
+        self.layers = Layers(RestrictedBoltzmann(m, n, rng) for m, n in lower)
+        self.up = Layers(nn.Linear(m, n) for m, n in lower)
         self.top = RestrictedBoltzmann(sizes[-2], sizes[-1], rng, n_classes=n_classes)
 
-    def layer(self, i: int) -> RestrictedBoltzmann:
-        """The RBM of layers i and i + 1, below the top."""
-        return self.layers[i]  # type: ignore[return-value]
+    def rbm(self, i: int) -> RestrictedBoltzmann:
+        """The RBM of layers i and i + 1, the top one included."""
+        return self.layers[i] if i < len(self.layers) else self.top
 
     @torch.no_grad()
     def untie(self, i: int) -> None:
         """The recognition weights of layer i begin as the transpose of the generative ones."""
-        up: nn.Linear = self.up[i]  # type: ignore[assignment]
-        up.weight.copy_(self.layer(i).W.T)
-        up.bias.copy_(self.layer(i).b)
+        self.up[i].weight.copy_(self.layers[i].W.T)
+        self.up[i].bias.copy_(self.layers[i].b)
 
     def q(self, i: int, x: Tensor) -> Tensor:
         """q(x_{i+1} = 1 | x_i) [B, H_{i+1}]."""
-        return self.up[i](x).to(x.dtype).sigmoid_()  # type: ignore[no-any-return]
+        inputs: Tensor = self.up[i](x)
+        return inputs.to(x.dtype).sigmoid_()
 
     def ascend(self, v: Tensor, n: int) -> Tensor:
         """Means of the n-th hidden layer, each from the means below [B, H_n]."""
@@ -64,7 +65,7 @@ class DeepBelief(nn.Module):
         """From states of x_{L-1}: [E[v | x_1], x_1 .. x_{L-1}], drawn top down."""
         states = [x]
         for i in range(len(self.layers) - 1, -1, -1):
-            mean = self.layer(i).mean_visible(states[0])
+            mean = self.layers[i].mean_visible(states[0])
             states.insert(0, bernoulli(mean, rng) if i else mean)
         return states
 
@@ -81,7 +82,7 @@ class DeepBelief(nn.Module):
             for i, u in enumerate(draws):
                 inputs = self.up[i](x)
                 h = (u < inputs.sigmoid()).to(x.dtype)
-                logits = torch.addmm(self.layer(i).a, h, self.layer(i).W.T)
+                logits = torch.addmm(self.layers[i].a, h, self.layers[i].W.T)
                 total = total + (softplus(inputs) - h * inputs).sum(1) + (x * logits - softplus(logits)).sum(1)
                 x = h
             totals.append(total + self.top.log_unnormalised(x))

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from genlearn.maths.ais import MAX_UNITS
 from genlearn.maths.partition import LogZ, log_partition
-from genlearn.maths.rng import bernoulli
+from genlearn.nets.layers import Layers
 from genlearn.nets.mlp import dropout
 
 
@@ -23,14 +24,13 @@ class DeepBoltzmann(nn.Module):
     sizes = (D, H_1 .. H_L); W_i [H_{i-1}, H_i], a [D], b_i [H_i]. A state is the list [v, h_1 .. h_L] of [B, H_i].
     below: for i < L, the bias of h_i as the lower layer of the RBM above it, in pretraining only. Buffers: a_base [D],
     the biases of the best model without hidden units, where AIS begins; center [D + H_1 + ..], running means of the
-    layers given data; chain [n, H_1 + H_3 + ..], the odd layers of the persistent states.
+    layers given data.
     """
 
     a_base: Tensor
     center: Tensor
-    chain: Tensor
 
-    def __init__(self, sizes: Sequence[int], rng: torch.Generator, n: int = 0):
+    def __init__(self, sizes: Sequence[int], rng: torch.Generator) -> None:
         super().__init__()
         self.sizes, self.top = tuple(sizes), len(sizes) - 1
         self.W = nn.ParameterList(
@@ -41,7 +41,6 @@ class DeepBoltzmann(nn.Module):
         self.below = nn.ParameterList(torch.zeros(j) for j in sizes[1:-1])
         self.register_buffer("a_base", torch.zeros(sizes[0]))
         self.register_buffer("center", torch.zeros(sum(sizes)))
-        self.register_buffer("chain", torch.zeros(n, sum(self.sizes[1::2])))
 
     def energy(self, x: Sequence[Tensor]) -> Tensor:
         """E of states [B]; with means in the place of hidden states, its mean under the factorial law."""
@@ -57,13 +56,8 @@ class DeepBoltzmann(nn.Module):
             inputs = torch.addmm(inputs, x[i + 1], self.W[i].T)
         return inputs.to(self.a.dtype).sigmoid_()
 
-    def draw(self, x: list[Tensor], parity: int, rng: torch.Generator) -> None:
-        """Draw the even (0) or the odd (1) layers given the others, in place: half a sweep of Gibbs sampling."""
-        for i in range(parity, self.top + 1, 2):
-            x[i] = bernoulli(self.mean(i, x), rng)
-
     def unpack(self, odd: Tensor) -> list[Tensor]:
-        """A state whose odd layers are the columns of `odd`, to be completed by `draw(x, 0, rng)`."""
+        """A state whose odd layers are the columns of `odd`, from which a chain can go on."""
         x = [odd] * (self.top + 1)
         x[1::2] = odd.split(self.sizes[1::2], 1)
         return x
@@ -107,6 +101,11 @@ class DeepBoltzmann(nn.Module):
         base[: self.sizes[0]] = self.a_base
         return torch.cat([torch.cat(row, 1) for row in blocks]), torch.cat([bias[i] for i in odd]), b, base
 
+    @property
+    def enumerable(self) -> bool:
+        """Whether log Z is a sum over 2^20 states at most, of the odd layers or of the even ones."""
+        return min(sum(self.sizes[0::2]), sum(self.sizes[1::2])) <= MAX_UNITS
+
     def log_partition(self, betas: Tensor, rng: torch.Generator | None = None, start: Tensor | None = None) -> LogZ:
         """log Z in nats: exact where the odd or the even layers have 20 units at most, else by AIS.
 
@@ -120,7 +119,8 @@ class DeepBoltzmann(nn.Module):
     def _block(self, i: int, j: int) -> Tensor:
         if abs(i - j) != 1:
             return self.a.new_zeros(self.sizes[i], self.sizes[j])
-        return self.W[j].T if i > j else self.W[i]  # type: ignore[no-any-return]
+        W: Tensor = self.W[j].T if i > j else self.W[i]
+        return W
 
     # --- pretraining: an RBM (x_{i-1}, x_i) a layer; a layer that will have two neighbours gets its input doubled
 
@@ -155,11 +155,11 @@ class MeanFieldMLP(nn.Module):
     `keep` where the caller gives `rng`.
     """
 
-    def __init__(self, sizes: Sequence[int], n_classes: int, keep: float = 1.0):
+    def __init__(self, sizes: Sequence[int], n_classes: int, keep: float = 1.0) -> None:
         super().__init__()
         self.sizes, self.keep = tuple(sizes), keep
         above = (*sizes[2:], 0)
-        self.hidden = nn.ModuleList(nn.Linear(i + k, j) for i, j, k in zip(sizes, sizes[1:], above, strict=False))
+        self.hidden = Layers(nn.Linear(i + k, j) for i, j, k in zip(sizes, sizes[1:], above, strict=False))
         self.out = nn.Linear(sizes[-1], n_classes)
 
     @torch.no_grad()
@@ -167,12 +167,13 @@ class MeanFieldMLP(nn.Module):
         """Take weights and biases from the machine."""
         for i, layer in enumerate(self.hidden):
             W = [net.W[i], *(w.T for w in net.W[i + 1 : i + 2])]
-            layer.weight.copy_(torch.cat(W).T)  # type: ignore[operator]
-            layer.bias.copy_(net.b[i])  # type: ignore[operator]
+            layer.weight.copy_(torch.cat(W).T)
+            layer.bias.copy_(net.b[i])
 
     def forward(self, x: Tensor, rng: torch.Generator | None = None) -> Tensor:
         h, *q = x.split((self.sizes[0], *self.sizes[2:]), 1)
         for layer, above in zip(self.hidden, [*q, None], strict=True):
             h = layer(h if above is None else torch.cat([h, above], 1)).sigmoid()
             h = dropout(h, self.keep, rng)
-        return self.out(h)  # type: ignore[no-any-return]
+        logits: Tensor = self.out(h)
+        return logits

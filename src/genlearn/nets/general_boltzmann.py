@@ -12,9 +12,8 @@ from torch.nn.functional import softplus
 
 from genlearn.maths.ais import AIS, MAX_UNITS, checked, estimate
 from genlearn.maths.partition import N_CHAINS, Bracket, LogZ
-from genlearn.maths.rng import bernoulli, make_rng, uniform
-
-UNITS = 64
+from genlearn.maths.rng import bernoulli, make_rng
+from genlearn.maths.sweeps import gibbs, sweep
 
 
 class GeneralBoltzmann(nn.Module):
@@ -28,16 +27,15 @@ class GeneralBoltzmann(nn.Module):
     every optimiser, a gradient reaches each pair once, and what lies below stays 0. Where r = t = 0 it is an RBM.
 
     The units depend on each other, so they cannot be drawn at once (that leaves another law stationary): Gibbs sampling
-    and mean field visit them one by one, side by side over the rows; see `_sweep`. A sweep costs (D + H)^2 a row.
+    and mean field visit them one by one, side by side over the rows; see `maths.sweeps`. A sweep costs (D + H)^2 a row.
 
-    Buffers: a_base [D], the biases of the best model without weights, where AIS begins; chain [n, D + H], persistent
-    states. The exact sums run over at most 20 units, in float64 on the CPU where they give log Z.
+    Buffer: a_base [D], the biases of the best model without weights, where AIS begins. The exact sums run over at most
+    20 units, in float64 on the CPU where they give log Z.
     """
 
     a_base: Tensor
-    chain: Tensor
 
-    def __init__(self, n_visible: int, n_hidden: int, rng: torch.Generator, n: int = 0):
+    def __init__(self, n_visible: int, n_hidden: int, rng: torch.Generator) -> None:
         super().__init__()
         self.w = nn.Parameter(0.01 * torch.randn(n_visible, n_hidden, generator=rng))
         self.r_upper = nn.Parameter(torch.zeros(n_visible, n_visible))
@@ -45,7 +43,6 @@ class GeneralBoltzmann(nn.Module):
         self.a = nn.Parameter(torch.zeros(n_visible))
         self.b = nn.Parameter(torch.zeros(n_hidden))
         self.register_buffer("a_base", torch.zeros(n_visible))
-        self.register_buffer("chain", torch.zeros(n, n_visible + n_hidden))
 
     @property
     def r(self) -> Tensor:
@@ -133,7 +130,7 @@ class GeneralBoltzmann(nn.Module):
         t, x = self.t, self.hidden_input(v).T
         mu = x.sigmoid().contiguous()
         for _ in range(n):
-            _sweep(t, x, mu)
+            sweep(t, x, mu)
         return mu.T.contiguous()
 
     def bound(self, v: Tensor, mu: Tensor) -> Tensor:
@@ -141,23 +138,7 @@ class GeneralBoltzmann(nn.Module):
         entropy: Tensor = torch.special.entr(mu) + torch.special.entr(1 - mu)
         return entropy.sum(1) - self.energy(v, mu)
 
-    # --- sampling
-
-    @torch.no_grad()
-    def gibbs(self, s: Tensor, rng: torch.Generator, n: int = 1, clamp: Tensor | None = None) -> Tensor:
-        """n sweeps over all units from s [B, D + H]; clamp [B, D]: 0 or 1 holds a pixel, NaN leaves it free."""
-        c = self.c
-        if clamp is not None:
-            # A unit that is held is one of infinite bias.
-            held = torch.where(clamp.isnan(), self.a, (2 * clamp - 1) * torch.inf)
-            c = torch.cat([held, self.b.expand(len(s), -1)], 1)
-        return _gibbs(self.J, c, s, rng, n)
-
-    @torch.no_grad()
-    def gibbs_hidden(self, v: Tensor, rng: torch.Generator, n: int) -> Tensor:
-        """h [B, H] after n sweeps over the hidden units with v held, from h drawn without their own weights."""
-        x = self.hidden_input(v)
-        return _gibbs(self.t, x, bernoulli(x.sigmoid(), rng), rng, n)
+    # --- conditionals and annealing
 
     def conditional_visible(self, s: Tensor) -> Tensor:
         """p(v_i = 1 | all other units) [B, D]."""
@@ -190,23 +171,30 @@ class GeneralBoltzmann(nn.Module):
         log_w = torch.zeros(len(s), dtype=torch.float64, device=s.device)
         for here, there in pairwise(steps):
             log_w += (there - here) * (s @ (c - base) + ((s @ J) * s).sum(1) / 2)
-            s = _gibbs(there * J, torch.lerp(base, c, there), s, rng, 1)
+            s = gibbs(there * J, torch.lerp(base, c, there), s, rng)
         return log_w
 
-    def log_partition(self, betas: Tensor, n_gibbs: int = 200) -> LogZ:
+    @property
+    def enumerable(self) -> bool:
+        """Whether log Z is a sum over 2^20 states at most."""
+        return len(self.c) <= MAX_UNITS
+
+    def log_partition(self, betas: Tensor, start: Tensor, n_gibbs: int = 200) -> LogZ:
         """log Z in nats: exact up to 20 units, else by AIS with 100 chains, forward and in reverse, and a verdict.
 
-        The reverse runs start from the persistent chains, n_gibbs sweeps on.
+        The reverse runs start from states near the model's law, n_gibbs sweeps after `start` [n, D + H].
         """
-        if len(self.c) <= MAX_UNITS:
+        if self.enumerable:
             log_z = self.log_z_exact()
             return LogZ(log_z, log_z, log_z)
         # MPS has no float64.
         net = copy.deepcopy(self).cpu() if self.c.device.type == "mps" else self
         rng = make_rng(0, net.c.device)
         forward = net.ais(betas=betas, n_chains=N_CHAINS, rng=rng)
-        s = net.chain.repeat(-(-N_CHAINS // len(net.chain)), 1)[:N_CHAINS]
-        both = Bracket(forward, net.reverse_ais(net.gibbs(s, rng, n_gibbs), betas=betas, rng=rng))
+        s = start.to(net.c.device).repeat(-(-N_CHAINS // len(start)), 1)[:N_CHAINS]
+        with torch.no_grad():
+            s = gibbs(net.J, net.c, s, rng, n_gibbs)
+        both = Bracket(forward, net.reverse_ais(s, betas=betas, rng=rng))
         return LogZ(forward.log_z, forward.lower, forward.upper, (both.verdict,))
 
 
@@ -216,33 +204,3 @@ def states(n: int, chunk: int = 4096) -> Iterator[Tensor]:
         raise ValueError(f"cannot enumerate 2^{n} states, expected at most {MAX_UNITS} units; the usual fix is ais()")
     for index in torch.arange(2**n).split(chunk):
         yield (index[:, None] >> torch.arange(n) & 1).double()
-
-
-def _gibbs(J: Tensor, c: Tensor, s: Tensor, rng: torch.Generator, n: int) -> Tensor:
-    """n sweeps of Gibbs sampling from s [B, N], with weights J [N, N] and biases c [N] or [B, N]."""
-    rows, shape = s.T.clone(memory_format=torch.contiguous_format), s.shape
-    for _ in range(n):
-        # A unit is on where u < sigmoid(input), that is where logit(u) < input.
-        noise = uniform(shape, rng, s.dtype).logit_().T.contiguous()
-        _sweep(J, c.expand(shape).T, rows, noise)
-    return rows.T.contiguous()
-
-
-def _sweep(J: Tensor, c: Tensor, s: Tensor, noise: Tensor | None = None) -> None:
-    """Visit each unit in turn, in place: s_i = [noise_i < x_i], or sigmoid(x_i) without noise, x_i = c_i + J_i s.
-
-    s, c, noise [N, B]: a unit is a contiguous row. What units get from outside their block of 64 is one product of
-    matrices, what they get from inside is fresh at each step: the law of single updates of all N inputs after each
-    unit, in a quarter of the time.
-    """
-    for i in range(0, len(J), UNITS):
-        J_i, s_i = J[i : i + UNITS], s[i : i + UNITS]
-        inside = J_i[:, i : i + UNITS]
-        outside = torch.addmm(c[i : i + UNITS], J_i, s).addmm_(inside, s_i, alpha=-1)
-        inputs = zip(outside.unbind(), inside.unbind(), s_i.unbind(), strict=True)
-        for j, (x, weights, unit) in enumerate(inputs):
-            x.addmv_(s_i.T, weights)
-            if noise is None:
-                torch.sigmoid(x, out=unit)
-            else:
-                torch.lt(noise[i + j], x, out=unit)

@@ -1,1 +1,22 @@
-"""Samplers: iterators that yield states."""
+"""Chains: iterators that yield states, endlessly, and the persistent states that training keeps."""
+
+from genlearn.samplers.gibbs import after, bit_chain, bm_chain, dbm_chain, dbm_start, from_hidden, rbm_chain, settle
+from genlearn.samplers.langevin import langevin_chain
+from genlearn.samplers.persistent import Chains, from_chains
+from genlearn.samplers.tempering import from_tempered_chains, tempered_chain
+
+__all__ = [
+    "Chains",
+    "after",
+    "bit_chain",
+    "bm_chain",
+    "dbm_chain",
+    "dbm_start",
+    "from_chains",
+    "from_hidden",
+    "from_tempered_chains",
+    "langevin_chain",
+    "rbm_chain",
+    "settle",
+    "tempered_chain",
+]
