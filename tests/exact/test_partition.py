@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from genlearn.maths.ais import AIS, ais, log_z_exact, reverse_ais, schedule
-from genlearn.maths.partition import Bracket, LogZ, bracket, log_partition
+from genlearn.maths.partition import WRONG_WAY, Bracket, LogZ, bracket, log_partition
 from genlearn.maths.rng import make_rng
 
 CASES = ["binary", "label", "gaussian"]
@@ -198,7 +198,7 @@ def test_few_temperatures_are_noticed():
     both = bracket(*parameters, betas=schedule(2), **far)
     assert both.gap > 2
     assert both.verdict.startswith(f"log Z is uncertain by about {both.gap:.1f} nats: forward {both.forward.log_z:.2f}")
-    assert "more temperatures" in both.verdict
+    assert both.verdict.endswith("may be too high by that much; the usual fix is more temperatures.")
     assert bracket(*parameters, betas=schedule(100), **far).verdict.startswith("log Z can be trusted")
 
 
@@ -220,16 +220,66 @@ def test_chains_that_do_not_mix_are_noticed():
     assert well.verdict.startswith("log Z can be trusted")
 
 
-def estimate(log_w: list[float], log_z: float, lower: float, upper: float, ess: float) -> AIS:
-    return AIS(torch.tensor(log_w), log_z, lower, upper, ess)
+@pytest.mark.parametrize("temperatures", [2, 4])
+def test_chains_that_do_not_mix_are_noticed_though_hardly_any_chain_counts(temperatures):
+    """The interval of the forward estimate has no end, and yet a gap of so many nats is not chance."""
+    far = {"a_base": torch.zeros(6).double(), "betas": schedule(temperatures), "n_gibbs": 20, "rng": make_rng(0)}
+    parameters = double_well(8.0, tilt=12.0)
+    stuck = bracket(*parameters, start=torch.ones(1, 6).double(), **far)
+    assert stuck.forward.ess < 5 and stuck.forward.lower == -math.inf
+    assert stuck.verdict.startswith("Do not trust log Z")
+    well = bracket(*parameters, start=draw(*parameters, {}, 100), **far)
+    assert not well.verdict.startswith("Do not trust log Z")
 
 
-@pytest.mark.parametrize("gap", [-40.0, -1.5, 1.5, 40.0])
+@pytest.mark.parametrize(("scale", "temperatures", "n"), [(2.0, 2, 1), (2.0, 3, 4), (4.0, 8, 10)])
+def test_from_exact_states_the_gap_is_seldom_negative(scale, temperatures, n):
+    """P(gap <= -g) <= (1 + g) e^-g, over 4,000 brackets of n chains each way, to five standard errors of a count."""
+    parameters, options = sides("binary", scale=scale)
+    both = bracket(
+        *parameters, start=draw(*parameters, options, 4000 * n), n_gibbs=0, betas=schedule(temperatures),
+        rng=make_rng(0), n_chains=4000 * n, **options,
+    )  # fmt: skip
+    log_f, log_r = both.forward.log_w.view(-1, n), -both.reverse.log_w.view(-1, n)
+    gap = -(log_f.logsumexp(1) + log_r.logsumexp(1) - 2 * math.log(n))
+    assert (gap < -0.5).sum() > 20
+    for g in (0.5, 1, 2, 3, 4, WRONG_WAY):
+        p = (1 + g) * math.exp(-g)
+        assert (gap <= -g).double().mean() < p + 5 * math.sqrt(p * (1 - p) / len(gap))
+
+
+def verdict(gap: float, ess: float = 9.0, reach: float = 0.1) -> str:
+    """Of a forward estimate of 5 nats and a reverse one beside it, which reach so far away from each other."""
+    forward = AIS(torch.full((10,), 5.0), 5.0, 5.0 - reach, 5.1, ess)
+    return Bracket(forward, AIS(forward.log_w, 5.0 + gap, gap - 9.0, 5.0 + gap + reach, ess)).verdict
+
+
+def test_the_wrong_way_round_is_a_chance_of_one_per_cent():
+    assert (1 + WRONG_WAY) * math.exp(-WRONG_WAY) == pytest.approx(0.01, rel=0.01)
+    assert verdict(-6.7, ess=1.0, reach=math.inf).startswith("Do not trust log Z: forward 5.00, reverse -1.70, 1 of 10")
+    assert verdict(-6.6, ess=1.0, reach=math.inf).startswith("log Z is uncertain by about 6.6 nats")
+    assert verdict(-1.1).startswith("Do not trust")  # where three standard errors are less than a nat
+    assert verdict(-1.1, reach=0.6).startswith("log Z is uncertain by about 1.1 nats")
+    assert "too high; the usual fix is more Gibbs steps" in verdict(-1.1)
+
+
+@pytest.mark.parametrize("gap", [-1.5, 1.5, 40.0])
 def test_no_gap_of_more_than_a_nat_is_trusted(gap):
-    """Not even one whose sign is that of noise, nor where the reverse estimate has no upper end."""
-    forward = estimate([5.0] * 10, 5.0, 4.9, 5.1, 9.0)
-    reverse = estimate([5.0] * 10, 5.0 + gap, 4.0 + gap, math.inf, 1.0)
-    assert Bracket(forward, reverse).verdict.startswith(f"log Z is uncertain by about {abs(gap):.1f} nats")
+    """Not even one whose sign is that of noise; the advice names the direction."""
+    words = verdict(gap, reach=math.inf)
+    assert words.startswith(f"log Z is uncertain by about {abs(gap):.1f} nats")
+    assert ("between the two: likelihoods may be too high by that much" in words) == (gap > 0)
+    assert ("too high or too low" in words) == (gap < 0)
+
+
+def test_few_chains_that_count_are_not_trusted_whatever_the_gap():
+    for gap in (-0.9, 0.0, 0.9):
+        words = verdict(gap, ess=0.9)
+        assert words.startswith("log Z is uncertain by about 1.0 nats") and "too high or too low" in words
+    both = "forward 5.00, reverse 5.00, 1 of 10 chains count."
+    assert verdict(0.0, ess=1.1) == f"log Z can be trusted to about 0.10 nats: {both}"
+    assert verdict(-0.9).startswith("log Z can be trusted to about 0.90 nats")
+    assert verdict(0.9).startswith("log Z can be trusted to about 0.90 nats")
 
 
 @pytest.mark.parametrize("case", CASES)

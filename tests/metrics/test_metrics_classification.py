@@ -24,6 +24,7 @@ def test_the_interval_is_wilsons():
     y = torch.zeros(1000, dtype=torch.long)
     y[:30] = 1
     result = error_rate(predicted, y, y)
+    assert result.se == pytest.approx(100 * np.sqrt(0.03 * 0.97 / 1000), rel=1e-12)
     for end in result.interval:
         p = end / 100
         assert abs(p - 0.03) == pytest.approx(1.96 * np.sqrt(p * (1 - p) / 1000), rel=1e-9)

@@ -46,14 +46,17 @@ def test_windows_far_too_narrow_stay_finite():
 
 
 def test_protocol_chooses_sigma_on_the_first_1000_validation_images():
-    samples, test = uniform(30, 1, 4, 4), uniform(40, 1, 4, 4, seed=1)
+    """Test images far off would choose the widest windows, and so would the validation images after them."""
+    samples, test = uniform(30, 1, 4, 4), 3 + uniform(40, 1, 4, 4, seed=1)
     valid = torch.cat([uniform(1000, 1, 4, 4, seed=2), torch.full((500, 1, 4, 4), 9.0)])
     result = parzen(samples, valid, test)
     sigmas = torch.logspace(-1, 0, 10, dtype=torch.float64)
-    search = parzen_log_prob(valid[:1000].flatten(1), samples.flatten(1), sigmas).mean(1)
-    sigma = sigmas[search.argmax()]
-    values = parzen_log_prob(test.flatten(1), samples.flatten(1), sigma[None])[0]
-    assert result.details["sigma"] == float(sigma)
+    search = [parzen_log_prob(x.flatten(1), samples.flatten(1), sigmas).mean(1) for x in (valid[:1000], valid, test)]
+    best, *others = (int(values.argmax()) for values in search)
+    assert best not in (*others, 9)
+    values = parzen_log_prob(test.flatten(1), samples.flatten(1), sigmas[best : best + 1])[0]
+    assert result.details["sigma"] == float(sigmas[best])
+    assert result.details["valid"] == pytest.approx(search[0].tolist(), rel=1e-12)
     assert result.details["n_valid"] == 1000
     assert result.value == pytest.approx(float(values.mean()), rel=1e-12)
     assert result.se == pytest.approx(float(values.std()) / math.sqrt(40), rel=1e-12)
@@ -85,6 +88,7 @@ def test_a_score_above_real_images_says_so(digits):
     result = parzen(digits[:1000], valid, test, train=train)
     assert result.value > result.ceiling["real training images"]
     assert "score above real training images" in result.notes[1]
+    assert len(parzen(train, valid, test, train=train).notes) == 1
 
 
 @pytest.mark.parametrize(
@@ -93,6 +97,7 @@ def test_a_score_above_real_images_says_so(digits):
         (torch.zeros(3, 5), "number of values .*samples 5, valid 16"),
         (torch.zeros(0, 16), "at least one image"),
         (torch.full((2, 16), math.nan), "samples holds NaN or inf"),
+        (torch.tensor([[-math.inf] + 15 * [0.0]]), "samples holds NaN or inf"),
         (torch.full((2, 1, 4, 4), 255.0), "pixels up to 255.*divide by 255"),
     ],
 )
@@ -115,9 +120,8 @@ def test_calibration_of_2014_on_mnist():
     assert result.value == pytest.approx(244.2, abs=1.0)
     assert result.details["sigma"] == pytest.approx(0.1668, abs=1e-4)
     assert result.se == pytest.approx(2.1, abs=0.1)
-    ends = parzen(train[:1], data.valid.x, data.test.x, train=train)
-    assert ends.ceiling["real training images"] == result.value
-    assert ends.floor["mean image"] == pytest.approx(-59, abs=1)
+    mean_image = likelihood.pixel_moments(train)[0][None]
+    assert parzen(mean_image, data.valid.x, data.test.x).value == pytest.approx(-59, abs=1)
 
 
 def test_likelihood_interval_is_widened_by_the_shared_error():
@@ -127,7 +131,23 @@ def test_likelihood_interval_is_widened_by_the_shared_error():
     assert plain.value == wide.value == pytest.approx(float(values.double().mean()))
     assert wide.interval == (plain.interval[0] - 0.5, math.inf)
     assert plain.interval[1] - plain.interval[0] == pytest.approx(2 * 1.96 * plain.se, rel=0.1)
-    assert wide.kind == "estimate"
+    assert (plain.notes, plain.details) == ((), {"shift": [0, 0]})
+    assert wide.notes == ("log Z is known to [-inf, +0.50] nats (three standard errors), which the interval includes.",)
+
+
+@pytest.mark.parametrize(("kind", "said"), [
+    ("exact", "estimate"), ("lower bound", "estimate of a bound"), ("estimate", "estimate"), ("pseudo", "pseudo"),
+    ("estimate of a bound", "estimate of a bound"),
+])  # fmt: skip
+def test_what_rests_on_an_estimate_of_log_z_is_neither_exact_nor_a_bound(kind, said):
+    values = torch.arange(10.0)
+    verdict = ("log Z is uncertain",)
+    off = likelihood_result("x", values, kind, (-0.25, 0.0), notes=verdict)
+    assert off.kind == said
+    assert off.notes == ("log Z is known to [-0.00, +0.25] nats (three standard errors), which the interval includes.",
+                         *verdict)  # fmt: skip
+    sure = likelihood_result("x", values, kind, notes=verdict)
+    assert (sure.kind, sure.notes) == (kind, verdict)
 
 
 def test_likelihoods_must_be_numbers():
@@ -140,6 +160,36 @@ def test_the_floor_of_independent_pixels():
     x = np.array([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     entropy = -2 * (0.75 * math.log(0.75) + 0.25 * math.log(0.25))
     assert likelihood.independent_pixels(x, x, "binary")["independent pixels"] == pytest.approx(-entropy)
-    got = likelihood.independent_pixels(10 * x, 10 * x, "gaussian")["independent pixels"]
-    assert got == pytest.approx(-2 * (0.5 + math.log(10 * math.sqrt(3 / 16) * math.sqrt(2 * math.pi))))
-    assert likelihood.independent_pixels(10 * x, 10 * x, "binary") == {}
+    got = likelihood.independent_pixels(x, x, "gaussian")["independent pixels"]
+    assert got == pytest.approx(-2 * (0.5 + math.log(math.sqrt(3 / 16) * math.sqrt(2 * math.pi))))
+
+
+@pytest.mark.parametrize("law", ["binary", "gaussian"])
+def test_the_floor_learns_from_train_and_is_measured_on_test(law):
+    train, test = np.array([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]), np.array([[1.0, 0.25]])
+    got = likelihood.independent_pixels(train, test, law)["independent pixels"]
+    if law == "binary":
+        expected = math.log(0.25) + 0.25 * math.log(0.75) + 0.75 * math.log(0.25)
+    else:
+        expected = norm.logpdf([1, 0.25], [0.25, 0.75], math.sqrt(3 / 16)).sum()
+    assert got == pytest.approx(expected)
+    as_bytes = likelihood.independent_pixels((255 * train).astype(np.uint8), test, law)["independent pixels"]
+    assert as_bytes == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("law", ["binary", "gaussian"])
+def test_the_floor_of_pixels_on_another_scale_is_that_of_what_the_model_sees(law):
+    train, test = uniform(50, 4), uniform(20, 4, seed=1) / 2 + 0.25
+    train[0, 0], train[1, 0] = 0, 1
+    floor = likelihood.independent_pixels(train, test, law)["independent pixels"]
+    for scale, low in ((2, -1), (255, 0)):
+        there = likelihood.independent_pixels(scale * train + low, scale * test + low, law)["independent pixels"]
+        assert there == pytest.approx(floor, rel=1e-9)
+
+
+def test_pixel_moments_are_those_of_all_images_in_chunks_or_not():
+    x = uniform(25, 2, 3)
+    for chunk in (7, 100):
+        mean, variance = likelihood.pixel_moments(x, chunk)
+        torch.testing.assert_close(mean, x.flatten(1).mean(0))
+        torch.testing.assert_close(variance, x.flatten(1).var(0, correction=0))

@@ -45,11 +45,17 @@ def test_copies_score_0_and_fresh_data_1(digits):
     copies = nearest_train(train[:200], train, held_out)
     assert copies.value == 0
     assert copies.interval == (0, 0)
-    assert copies.details["copies"] == 200
+    assert (copies.details["copies"], copies.details["copies_held_out"], copies.details["n_held_out"]) == (200, 0, 447)
     real = nearest_train(fresh, train, held_out)
     assert real.value == pytest.approx(1, abs=0.2)
     assert real.interval[0] < real.value < real.interval[1]
     assert (real.details["copies"], real.details["n_train"], real.n) == (0, 900, 450)
+
+
+def test_a_few_samples_far_off_move_neither_the_median_nor_its_interval():
+    samples, train = torch.tensor([[1.0]] * 90 + [[1000.0]] * 10), torch.zeros(1, 1)
+    ratio = nearest_train(samples, train, torch.full((50, 1), 0.5))
+    assert (ratio.value, ratio.interval) == (2, (2, 2))
 
 
 def test_noise_is_far_from_everything(digits):

@@ -39,6 +39,14 @@ def test_bootstrap_of_a_mean_is_its_normal_interval():
     half = 1.96 * 3 / math.sqrt(5000)
     assert low == pytest.approx(float(values.mean()) - half, abs=0.15 * half)
     assert high == pytest.approx(float(values.mean()) + half, abs=0.15 * half)
+    low, high = bootstrap(values, rng=rng, level=0.5)
+    assert high - low == pytest.approx(2 * 0.6745 * half / 1.96, rel=0.15)
+
+
+def test_the_bootstrap_is_of_the_statistic_asked_for():
+    values = torch.cat([torch.ones(90), torch.full((10,), 1e6)])
+    assert bootstrap(values, median, rng=torch.Generator().manual_seed(0)) == (1, 1)
+    assert bootstrap(values, rng=torch.Generator().manual_seed(0))[0] > 1e4
 
 
 def test_draws_of_a_bootstrap_are_the_same_in_blocks_or_not():

@@ -7,19 +7,23 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
-from genlearn.metrics import Result
+from genlearn.metrics import Result, likelihood_result
 from genlearn.report import write
 from genlearn.report.page import flat, number, tables
-from genlearn.report.view import view
+from genlearn.report.view import about, twins
 from genlearn.run import Run
 
 SMALL = {
-    "rbm": {"n_hidden": 9, "n_gibbs": 2},
-    "vae": {"hidden": (16,), "n_latent": 2},
-    "gan": {"hidden": (16,), "hidden_d": (16,)},
+    "rbm": {"n_hidden": 9, "n_gibbs": 2, "epochs": 20},  # long enough for two sheets of samples
+    "vae": {"hidden": (16,), "n_latent": 2, "epochs": 2},
+    "gan": {"hidden": (16,), "hidden_d": (16,), "epochs": 2},
 }
 
 
@@ -47,7 +51,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     made = []
     for name, parameters in SMALL.items():
-        run = Run.create(folder / name, name, "digits", {**parameters, "epochs": 20, "random_state": 0}, {})
+        run = Run.create(folder / name, name, "digits", {**parameters, "random_state": 0}, {})
         run.train()
         run.evaluate(n_samples=100)
         made.append(Run.open(run.path))
@@ -91,11 +95,31 @@ def test_every_score_with_its_n_interval_floor_and_ceiling(page, runs):
             assert row in text
             at = text[text.index(r.name) :]
             at = at[at.index(row) :][:300]
-            assert f"{number(low)} to {number(high)} {r.n:,}" in at
+            assert f"{number(low)} to {number(high)} {r.n:,} {r.kind or chr(0x2013)} " in at
+            assert r.floor
+            assert r.kind or r.unit != "nats"
             for ends in (r.floor, r.ceiling):
                 for name, value in ends.items():
                     assert f"{number(value)} {name}" in at
     assert "not a goal" in text
+
+
+def test_a_bound_less_an_estimate_says_how_far_log_z_is_known(runs, tmp_path):
+    shutil.copytree(runs[0].path, tmp_path / "rbm")
+    verdict = "log Z is uncertain by about 2.9 nats."
+    score = likelihood_result("s", torch.arange(10.0) - 90, "lower bound", (-2.9, 0.4), notes=(verdict,))
+    (tmp_path / "rbm" / "evaluation.json").write_text(json.dumps([score.to_json()]))
+    page = Page(write([Run.open(tmp_path / "rbm")], tmp_path / "report.html"))
+    assert "<td>estimate of a bound</td>" in page.text
+    assert f"<td>{score.interval[0]:.2f} to {score.interval[1]:.2f}</td>" in page.text
+    assert f'<p class="note">{verdict}</p>' in page.text
+    assert '<p class="note">log Z is known to [-0.40, +2.90] nats' in page.text
+
+
+def test_curves_say_what_a_validation_score_is(page):
+    for kind in ("exact", "lower bound"):
+        assert f"<figcaption>Log-likelihood of validation images in nats: {kind}.</figcaption>" in page.text
+    assert about("error") == about("parzen") == "On validation images."
 
 
 def test_the_record_is_complete(page, runs):
@@ -104,20 +128,27 @@ def test_the_record_is_complete(page, runs):
             assert value in page.text
 
 
-def test_scores_meet_only_where_they_may_be_compared(runs, monkeypatch):
-    views = [view(run) for run in runs[:2]]
-    scores = [Result("s", 1.0, 10, "nats"), Result("s", 2.0, 10, "nats")]
+def scored(name: str, result: Result, data_hash: str = "a") -> SimpleNamespace:
+    """What the tables of scores see of a run."""
+    return SimpleNamespace(name=name, data="digits", data_hash=data_hash, results=[result])
 
+
+def test_scores_meet_only_where_they_may_be_compared():
     def groups(*results, hashes=("a", "a")):
-        for v, r, data in zip(views, results, hashes, strict=True):
-            object.__setattr__(v, "results", [r])
-            object.__setattr__(v, "data_hash", data)
-        return len(tables(views))
+        return len(tables([scored("run", r, data_hash) for r, data_hash in zip(results, hashes, strict=True)]))
 
+    scores = [Result("s", 1.0, 10, "nats"), Result("s", 2.0, 10, "nats")]
     assert groups(*scores) == 1
     assert groups(*scores, hashes=("a", "b")) == 2
     assert groups(scores[0], Result("s", 2.0, 11, "nats")) == 2
+    assert groups(scores[0], Result("t", 2.0, 10, "nats")) == 2
     assert groups(scores[0], Result("s", 2.0, 10, "nats", extractor="other")) == 2
+
+
+def test_notes_are_given_once_and_the_others_with_the_name_of_their_run():
+    views = [scored(own, Result("s", 1.0, 10, "nats", notes=("both", f"of {own}"))) for own in "ab"]
+    (scores,) = tables(views)
+    assert scores.notes() == ["both", "a: of a", "b: of b"]
 
 
 def test_hostile_name_and_note(runs, tmp_path):
@@ -160,9 +191,6 @@ def test_points_in_the_plane(tmp_path):
 
 
 def test_colour_folder(tmp_path):
-    import numpy as np
-    from PIL import Image
-
     rng = np.random.default_rng(0)
     (tmp_path / "images").mkdir()
     for i in range(40):
@@ -172,6 +200,13 @@ def test_colour_folder(tmp_path):
     page = Page(write([run], tmp_path / "report.html"))
     assert "64 samples of run" in page.images
     assert "weights of hidden units of run" in page.images
+
+
+def test_twins_are_found_in_every_block(monkeypatch):
+    monkeypatch.setattr("genlearn.report.view.BLOCK", 4)
+    train = torch.randint(0, 256, (11, 1, 3, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    order = [10, 0, 5, 4]
+    assert (twins(train[order].numpy(), train) == train[order].numpy()).all()
 
 
 def test_flat():

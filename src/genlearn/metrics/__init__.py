@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from .classification import error_rate
-from .likelihood import likelihood_result, parzen, parzen_log_prob
+from .likelihood import from_likelihoods, independent_pixels, likelihood_result, parzen, parzen_log_prob, pixel_moments
 from .neighbours import nearest, nearest_train
-from .protocol import METRICS, evaluate
-from .result import Result, bootstrap
+from .protocol import METRICS, Likelihoods, Metric, Sample, Seeds, Subject, evaluate
+from .result import Result, bootstrap, mean, median, percentiles, resample
 
 __all__ = [
     "METRICS",
+    "Likelihoods",
+    "Metric",
     "Result",
+    "Sample",
+    "Seeds",
+    "Subject",
     "bootstrap",
     "error_rate",
     "evaluate",
+    "from_likelihoods",
+    "independent_pixels",
     "likelihood_result",
+    "mean",
+    "median",
     "nearest",
     "nearest_train",
     "parzen",
     "parzen_log_prob",
+    "percentiles",
+    "pixel_moments",
+    "resample",
 ]

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genlearn._types import Likelihood, Visible
+from genlearn._types import Likelihood, ScoreKind, Visible
+from genlearn.maths.rng import make_rng, spawn
 
 from .arrays import as_rows, same_width
 from .result import Result, bootstrap
@@ -24,13 +25,16 @@ WARNING = (
     "while blurred copies of them and k-means centroids score 295 to 340 (Theis, van den Oord, Bethge 2016)."
 )
 
+ESTIMATED: dict[ScoreKind, ScoreKind] = {"exact": "estimate", "lower bound": "estimate of a bound"}
+
 
 def parzen_log_prob(x: Tensor, centres: Tensor, sigmas: Tensor) -> Tensor:
     """log p(x) in nats under Gaussian windows of every width: x [n, d], centres [m, d], sigmas [s] -> [s, n] float64.
 
     log p(x) = log mean_j exp(-|x - mu_j|^2 / (2 sigma^2)) - d log(sigma sqrt(2 pi))
 
-    The distances are computed once, for all widths, as |x|^2 + |mu|^2 - 2 x.mu.
+    The distances are computed once, for all widths, as |x|^2 + |mu|^2 - 2 x.mu. Raises ValueError where x and centres
+    differ in d. Breuleux, Bengio, Vincent 2011.
     """
     x, centres = x.double(), centres.double()
     same_width(x=x, centres=centres)
@@ -61,17 +65,19 @@ def parzen(
     sigma maximises the mean over the first 1,000 validation images, among 10 widths from .1 to 1, evenly spaced in
     the logarithm; se = standard deviation over the test images / sqrt(n). Images: [n, ...], uint8 or floats in [0, 1].
     With `train`: the floor is its mean image as the only centre, the ceiling 10,000 of its images (all, if fewer;
-    chosen by `seed`) in place of the samples, sigma chosen anew for each.
+    chosen by `seed`) in place of the samples, sigma chosen anew for each. The bootstrap has another seed of `seed`.
     Goodfellow et al. 2014; Breuleux, Bengio, Vincent 2011. Not an estimate of a model's own likelihood.
+    Raises ValueError for no images, NaN, inf, pixels up to 255 in floats, or images of different sizes.
     """
     centres, chosen, rows = as_rows(samples, "samples"), as_rows(valid[:N_VALID], "valid"), as_rows(test, "test")
     same_width(samples=centres, valid=chosen, test=rows)
     sigmas = torch.logspace(-1, 0, 10, dtype=torch.float64) if sigmas is None else sigmas
     values, details = _score(centres, chosen, rows, sigmas)
+    choice, resampling = spawn(seed, 2)
     se = float(values.std()) / math.sqrt(len(rows))
     floor, ceiling, notes = {}, {}, [WARNING]
     if train is not None:
-        picked = np.random.default_rng(seed).choice(len(train), min(N_CENTRES, len(train)), replace=False)
+        picked = np.random.default_rng(choice).choice(len(train), min(N_CENTRES, len(train)), replace=False)
         average = pixel_moments(train)[0][None]
         floor["mean image"] = float(_score(average, chosen, rows, sigmas)[0].mean())
         real = float(_score(as_rows(train[picked], "train"), chosen, rows, sigmas)[0].mean())
@@ -85,7 +91,7 @@ def parzen(
         n=len(rows),
         unit="nats",
         se=se,
-        interval=bootstrap(values, rng=torch.Generator().manual_seed(seed)),
+        interval=bootstrap(values, rng=make_rng(resampling)),
         kind="estimate",
         floor=floor,
         ceiling=ceiling,
@@ -105,7 +111,7 @@ def _score(centres: Tensor, valid: Tensor, test: Tensor, sigmas: Tensor) -> tupl
 def likelihood_result(
     name: str,
     values: Tensor,
-    kind: str,
+    kind: ScoreKind,
     shift: tuple[float, float] = (0.0, 0.0),
     seed: int = 0,
     floor: Mapping[str, float] | None = None,
@@ -114,12 +120,18 @@ def likelihood_result(
     """The mean log-likelihood in nats of test images, given that of each [n].
 
     The interval is the bootstrap's over images, widened by `shift`, the interval of an error that all rows share (of
-    log Z, low <= 0 <= high).
+    log Z, low <= 0 <= high). With such an error nothing is exact and no bound is sure: kind then says 'estimate' or
+    'estimate of a bound', and a note how far log Z is known.
+    Raises ValueError for NaN and inf among the values.
     """
     values = values.double().cpu()
     if not torch.isfinite(values).all():
         raise ValueError(f"{name} has {int((~torch.isfinite(values)).sum())} log-likelihoods that are NaN or inf")
-    low, high = bootstrap(values, rng=torch.Generator().manual_seed(seed))
+    if shift != (0, 0):
+        kind = ESTIMATED.get(kind, kind)
+        width = f"[{-shift[1]:+.2f}, {0 - shift[0]:+.2f}]"
+        notes = (f"log Z is known to {width} nats (three standard errors), which the interval includes.", *notes)
+    low, high = bootstrap(values, rng=make_rng(seed))
     return Result(
         name=name,
         value=float(values.mean()),
@@ -135,36 +147,46 @@ def likelihood_result(
 
 
 def pixel_moments(train: Any, chunk: int = 10_000) -> tuple[Tensor, Tensor]:
-    """Mean and variance of every pixel [d], float64; a chunk of images at a time."""
+    """Mean and variance of every pixel of images [n, ...]: [d] each, float64; a chunk of images at a time."""
     total, square = torch.zeros(()), torch.zeros(())
     for start in range(0, len(train), chunk):
         rows = as_rows(train[start : start + chunk], "train")
         total, square = total + rows.sum(0), square + rows.square().sum(0)
     mean = total / len(train)
-    return mean, square / len(train) - mean.square()
+    return mean, (square / len(train) - mean.square()).clamp_min(0)
 
 
 def independent_pixels(train: Any, test: Any, law: Visible) -> dict[str, float]:
     """The floor of a log-likelihood, in nats per test image: pixels drawn one by one with the moments of train.
 
     binary: sum x log m + (1 - x) log(1 - m), its mean over binarisations of grey x, m kept off 0 and 1 by a
-    thousandth; gaussian: sum log N(x; m, s^2), s at least a hundredth of the largest. Empty where pixels that should be
-    probabilities are not (the model saw them on another scale).
+    thousandth; gaussian: sum log N(x; m, s^2), s at least a hundredth of the largest. Images [n, ...]; where pixels of
+    train leave [0, 1], all are measured as models see them, mapped so that those of train fill it.
     """
     (mean, variance), x = pixel_moments(train), as_rows(test, "test")
+    low, high = _ends(train)
+    mean, variance, x = (mean - low) / (high - low), variance / (high - low) ** 2, (x - low) / (high - low)
     if law == "binary":
-        if x.min() < 0 or x.max() > 1:
-            return {}
-        mean = mean.clamp(1e-3, 1 - 1e-3)
+        mean, x = mean.clamp(1e-3, 1 - 1e-3), x.clamp(0, 1)
         return {"independent pixels": float((x * mean.log() + (1 - x) * (1 - mean).log()).sum(1).mean())}
-    sigma = variance.clamp_min(0).sqrt()
+    sigma = variance.sqrt()
     sigma = sigma.clamp_min(0.01 * float(sigma.max()))
     z = (x - mean) / sigma
     return {"independent pixels": float((-0.5 * z.square() - (sigma * math.sqrt(2 * math.pi)).log()).sum(1).mean())}
 
 
+def _ends(train: Any) -> tuple[float, float]:
+    """The values that mean 0 and 1."""
+    x = torch.as_tensor(train)
+    low, high = float(x.min()), float(x.max())
+    return (0.0, 1.0) if x.dtype == torch.uint8 or (low >= 0 and high <= 1) else (low, high)
+
+
 def from_likelihoods(likelihoods: Mapping[str, Likelihood], train: Any, test: Any, seed: int = 0) -> list[Result]:
-    """One result for every log-likelihood that a model gives, over the floor of independent pixels."""
+    """One result for every log-likelihood that a model gives of test images, over the floor of independent pixels.
+
+    train, test: images [n, ...]. The likelihoods are those of test, by name; see `likelihood_result`.
+    """
     results = []
     for name, (values, kind, shift, law, notes) in likelihoods.items():
         floor = independent_pixels(train, test, law)

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genlearn.maths.rng import make_rng
+
 from .arrays import as_rows, same_width
 from .result import Result, median, percentiles, resample
 
@@ -19,6 +21,7 @@ def nearest(x: Any, reference: Any, k: int = 1) -> tuple[Tensor, Tensor]:
 
     Euclidean, pixels in [0, 1]. The winners are found by float64 products and their distances taken directly: an
     identical image is at exactly 0. Distances that differ by less than about 1e-6 may rank either way.
+    Raises ValueError where images differ in size, or there are fewer than k references.
     """
     x, reference = as_rows(x, "x"), as_rows(reference, "reference")
     same_width(x=x, reference=reference)
@@ -44,11 +47,15 @@ def nearest(x: Any, reference: Any, k: int = 1) -> tuple[Tensor, Tensor]:
 def nearest_train(samples: Any, train: Any, held_out: Any, seed: int = 0) -> Result:
     """Median distance of samples to their nearest training image over that of held-out images to theirs.
 
+        median_i min_t |x_i - t| / median_j min_t |y_j - t|,   samples x, training images t, held-out images y
+
+    Images [n, ...], uint8 or floats in [0, 1]; the interval is the bootstrap's over both, from `seed`.
+
     About 1: samples are as far from the training images as new real images are. 0: copies. Well above 1: samples are
     far from all data. A sample within 1e-6 of a training image counts as a copy in the details.
     """
     drawn, real = (nearest(x, train)[0][:, 0].cpu() for x in (samples, held_out))
-    rng = torch.Generator().manual_seed(seed)
+    rng = make_rng(seed)
     ratios = resample(drawn, median, rng=rng) / resample(real, median, rng=rng)
     return Result(
         name="nearest",

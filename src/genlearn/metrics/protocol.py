@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from genlearn._types import Likelihood
+from genlearn.maths.rng import spawn
 from genlearn.words import unknown
 
 from .classification import error_rate
@@ -15,16 +16,33 @@ from .likelihood import from_likelihoods, parzen
 from .neighbours import nearest_train
 from .result import Result
 
+Sample: TypeAlias = Callable[[int, int], Any]
+"""sample(n, seed): n images [n, ...]."""
+
+Likelihoods: TypeAlias = Callable[[Any, int], dict[str, Likelihood]]
+"""likelihoods(x, seed): log-likelihoods of images x [n, ...] by name."""
+
+
+class Seeds(NamedTuple):
+    """Of samples, of likelihoods (binarisation, AIS), and of the metrics (bootstrap, choice of real images)."""
+
+    samples: int
+    likelihoods: int
+    metrics: int
+
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What metrics see of a model: three parts of a data set, and what it can do (None: it cannot)."""
+    """What metrics see of a model: three parts of a data set, and what it can do (None: it cannot).
+
+    What is random has a seed of its own, all from `seed`: samples, likelihoods, and the metrics' own choices.
+    """
 
     train: Any
     valid: Any
     test: Any
-    sample: Callable[[int], Any] | None
-    likelihoods: Callable[[Any], dict[str, Likelihood]] | None
+    sample: Sample | None
+    likelihoods: Likelihoods | None
     predict: Callable[[Any], Any] | None
     labels: tuple[Any, Any] | None  # of train and test
     n_samples: int
@@ -34,7 +52,12 @@ class Subject:
     def samples(self) -> Any:
         """The images that every metric of samples shares."""
         assert self.sample is not None
-        return self.sample(self.n_samples)
+        return self.sample(self.n_samples, self.seeds.samples)
+
+    @cached_property
+    def seeds(self) -> Seeds:
+        """Seeds of independent generators, one for each use; below 2^32, as scikit-learn takes them."""
+        return Seeds(*(seed % 2**32 for seed in spawn(self.seed, 3)))
 
     def lacks(self, needs: Sequence[str]) -> list[str]:
         """Which of the needs are not there: no capability, or no images."""
@@ -54,7 +77,7 @@ class Metric(NamedTuple):
 
 def _likelihood(s: Subject) -> list[Result]:
     assert s.likelihoods is not None
-    return from_likelihoods(s.likelihoods(s.test), s.train, s.test, s.seed)
+    return from_likelihoods(s.likelihoods(s.test, s.seeds.likelihoods), s.train, s.test, s.seeds.metrics)
 
 
 def _error(s: Subject) -> list[Result]:
@@ -68,10 +91,10 @@ METRICS: dict[str, Metric] = {
     "likelihood": Metric(("likelihoods", "train", "test"), _likelihood),
     "parzen": Metric(
         ("sample", "train", "valid", "test"),
-        lambda s: [parzen(s.samples, s.valid, s.test, train=s.train, seed=s.seed)],
+        lambda s: [parzen(s.samples, s.valid, s.test, train=s.train, seed=s.seeds.metrics)],
     ),
     "nearest": Metric(
-        ("sample", "train", "test"), lambda s: [nearest_train(s.samples, s.train, s.test, s.seed)]
+        ("sample", "train", "test"), lambda s: [nearest_train(s.samples, s.train, s.test, s.seeds.metrics)]
     ),
 }  # fmt: skip
 
@@ -81,8 +104,8 @@ def evaluate(
     train: Any,
     valid: Any,
     test: Any,
-    sample: Callable[[int], Any] | None,
-    likelihoods: Callable[[Any], dict[str, Likelihood]] | None,
+    sample: Sample | None,
+    likelihoods: Likelihoods | None,
     predict: Callable[[Any], Any] | None = None,
     labels: tuple[Any, Any] | None = None,
     metrics: Sequence[str] | None = None,
@@ -91,9 +114,10 @@ def evaluate(
 ) -> list[Result]:
     """Score a model on test images, one result or more a metric, in the order asked.
 
-    train, valid, test: images [n, ...], uint8 or floats in [0, 1]. sample(n) gives n images of the same kind, drawn
-    once; likelihoods(test) log-likelihoods by name; predict(test) labels, to be held against `labels`, those of train
-    and of test. metrics: by default, all that are possible for this model.
+    train, valid, test: images [n, ...], uint8 or floats in [0, 1]. sample(n, seed) gives n images of the same kind,
+    drawn once; likelihoods(test, seed) log-likelihoods by name; predict(test) labels, to be held against `labels`,
+    those of train and of test. metrics: by default, all that are possible for this model. seed: of all that is random;
+    samples, likelihoods and the metrics' own choices get independent ones, spawned from it.
     Raises ValueError for an unknown metric, or one that was asked for and is not possible.
     """
     subject = Subject(train, valid, test, sample, likelihoods, predict, labels, n_samples, seed)

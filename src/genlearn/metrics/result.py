@@ -10,13 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genlearn._types import ScoreKind
+
 
 @dataclass(frozen=True)
 class Result:
     """A score: `value` in `unit` over `n` images, its standard error and 95 % interval.
 
-    kind: what a log-likelihood is worth (exact, lower bound, estimate, pseudo). floor, ceiling: the same score of
-    baselines and of real data, by name. extractor: the features that were compared. details: the protocol's settings.
+    kind: what a log-likelihood is worth (exact, lower bound, estimate, estimate of a bound, pseudo). floor, ceiling:
+    the same score of baselines and of real data, by name. extractor: the features that were compared. details: the
+    protocol's settings. notes: what a reader must know, in plain words.
     """
 
     name: str
@@ -25,7 +28,7 @@ class Result:
     unit: str
     se: float | None = None
     interval: tuple[float, float] | None = None
-    kind: str | None = None
+    kind: ScoreKind | None = None
     floor: Mapping[str, float] = field(default_factory=dict)
     ceiling: Mapping[str, float] = field(default_factory=dict)
     extractor: str = "pixels"
@@ -97,5 +100,5 @@ def bootstrap(
     rng: torch.Generator,
     level: float = 0.95,
 ) -> tuple[float, float]:
-    """The percentile bootstrap interval of a statistic of values [n]."""
+    """The percentile bootstrap interval at `level` of a statistic of values [n] (Efron 1979); see `resample`."""
     return percentiles(resample(values, statistic, n_resamples, rng=rng), level)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from genlearn._types import ScoreKind
 from genlearn.data import Data
 from genlearn.draw import curves, filters, grid, pairs, scatter
 from genlearn.estimator import GenerativeEstimator
@@ -153,7 +154,7 @@ def charts(journal: Journal) -> list[Picture]:
     scores = [name for name in journal.names if name.startswith("valid/")]
     rest = [name for name in journal.names if name not in losses + scores]
     plan = [(losses, "loss", "What training descends: a surrogate, no score.")]
-    plan += [([name], name.partition("/")[2], "On validation images.") for name in scores]
+    plan += [([name], name.partition("/")[2], about(name.partition("/")[2])) for name in scores]
     plan += [(rest, "", "Watched beside the loss.")]
     charted = []
     for names, label, caption in plan:
@@ -167,3 +168,9 @@ def charts(journal: Journal) -> list[Picture]:
                 )
             )
     return charted
+
+
+def about(score: str) -> str:
+    """What a validation score is: a kind of log-likelihood, or what its name says."""
+    kinds = get_args(ScoreKind)
+    return f"Log-likelihood of validation images in nats: {score}." if score in kinds else "On validation images."
