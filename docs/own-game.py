@@ -5,7 +5,6 @@ E(G(z)) are apart.
 """
 
 import torch
-from torch import nn
 
 from genlearn.data import load, modes
 from genlearn.losses import discriminator_loss, generator_loss, squared_gradient_norm

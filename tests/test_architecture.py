@@ -32,7 +32,7 @@ ALLOWED = {
     "storage": BASE,
     "border": BASE,
     "hooks": GROUND | {"nets"},
-    "capabilities": BASE | {"border", "hooks"},
+    "capabilities": BASE | {"nets", "samplers", "border", "hooks"},
     "estimator": BASE | FACE,
     "models": TRAINED,
     "registry": TRAINED | {"models"},

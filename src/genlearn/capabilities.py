@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import islice
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,6 +22,7 @@ from genlearn.data import Part
 from genlearn.hooks import Hooks, can, can_classify, can_sample
 from genlearn.maths.pixels import unit
 from genlearn.maths.rng import bernoulli, bernoulli_by_content, make_rng
+from genlearn.samplers import after
 
 
 class Capabilities(Hooks, BaseEstimator):
@@ -64,7 +64,7 @@ class Capabilities(Hooks, BaseEstimator):
         if hasattr(self, "_sample"):
             return self._sample(nets, n, rng)
         if hasattr(self, "_chain"):
-            return next(islice(self._chain(nets, n, rng), self._n_steps - 1, None))
+            return after(self._n_steps, self._chain(nets, n, rng))
         return self._decode(nets, nets.prior.draw(n, rng))
 
     def _generators(self, n: int, random_state: Any, nets: Nets) -> Iterator[torch.Generator]:

@@ -14,6 +14,3 @@ class TransformerMixin:
 
 class ClassNamePrefixFeaturesOutMixin:
     def get_feature_names_out(self, input_features: Any = None) -> Any: ...
-
-class ClassifierMixin:
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float: ...

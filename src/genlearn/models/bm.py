@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from genlearn._types import Batch, Likelihood, Logs, Nets, ScoreKind, Visible
+from genlearn._types import Batch, Likelihood, Logs, Nets, ScoreKind
+from genlearn.capabilities import Encoder
 from genlearn.estimator import GenerativeEstimator, Shape
 from genlearn.maths.ais import schedule
 from genlearn.maths.rng import Rng, bernoulli, uniform
@@ -34,7 +34,7 @@ class BMNets(Nets):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator):
+class BoltzmannMachine(Encoder, GenerativeEstimator):
     """Boltzmann machine in which every unit is joined to every other, trained by clamped minus free statistics.
 
     p(v, h) = exp(v r v / 2 + v w h + h t h / 2 + a.v + b.h) / Z for binary v [B, D], h [B, H]; see `GeneralBoltzmann`.
@@ -69,7 +69,9 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Genera
 
     family: ClassVar[str] = "energy"
     paper: ClassVar[str] = "Ackley, Hinton and Sejnowski 1985"
-    _law: ClassVar[Visible] = "binary"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "tiny": {"n_hidden": 6, "n_chains": 20, "n_gibbs": 2, "epochs": 2}
+    }
 
     @property
     def _n_features_out(self) -> int:
@@ -118,9 +120,6 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Genera
             v = bernoulli(x.flatten(1), rng)
             s = torch.cat([v, settle(net, v, rng, self.n_clamped)], 1)
         return (net.conditional_visible(s) for s in bm_chain(net, s, rng))
-
-    def _sample(self, nets: BMNets, n: int, rng: torch.Generator) -> Tensor:
-        return after(self._n_steps, self._chain(nets, n, rng))
 
     def _complete(self, nets: BMNets, x: Tensor, known: Tensor, rng: torch.Generator) -> Tensor:
         net, v, known = nets.bm, x.flatten(1), known.flatten(1)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.metaestimators import available_if
 from torch import Tensor
 from torch.nn.functional import log_softmax
 
-from genlearn._types import Batch, Likelihood, Logs, Nets, ScoreKind, Visible
+from genlearn._types import Batch, Likelihood, Logs, Nets, ScoreKind
+from genlearn.capabilities import Encoder
 from genlearn.estimator import GenerativeEstimator, Shape
 from genlearn.losses.contrastive import energy_difference
 from genlearn.maths.ais import salakhutdinov, schedule
@@ -39,7 +39,7 @@ class DBMNets(Nets):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class DBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator):
+class DBM(Encoder, GenerativeEstimator):
     """Deep Boltzmann machine, p(v) = sum_h exp(-E(v, h)) / Z over layers h_1 .. h_L, of which neighbours are joined,
 
     E(v, h) = -a.v - sum_i b_i.h_i - v W_1 h_1 - sum_i h_i W_{i+1} h_{i+1}.
@@ -76,8 +76,10 @@ class DBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
 
     family: ClassVar[str] = "energy"
     paper: ClassVar[str] = "Salakhutdinov and Hinton 2009"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "tiny": {"hidden": (16, 12), "pretrain_epochs": 1, "n_chains": 20, "n_gibbs": 5, "fine_tune": 1, "epochs": 2}
+    }
     _uses_labels: ClassVar[bool] = True
-    _law: ClassVar[Visible] = "binary"
 
     @property
     def _n_features_out(self) -> int:
@@ -90,7 +92,7 @@ class DBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
         return DBMNets(
             dbm=DeepBoltzmann(sizes, rng),
             chains=Chains(self.n_chains, sum(sizes[1::2])),
-            mlp=MeanFieldMLP(sizes, self._n_classes, 1 - self.dropout) if self._classifies else None,
+            mlp=MeanFieldMLP(sizes, self._n_classes, self.dropout) if self._classifies else None,
         )
 
     @property
@@ -114,9 +116,7 @@ class DBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
             adam = self._optimizer(name="adam", lr=self.fine_tune_rate, weight_decay=0.0)
             mlp = Player("mlp", ("mlp",), self._cross_entropy, adam)
             budget = Budget(epochs=self.fine_tune)
-            stages.append(
-                Stage("labels", [mlp], budget, start=self._start_mlp, prepare=self._with_means, labelled=True)
-            )
+            stages.append(Stage("labels", [mlp], budget, start=self._start_mlp, prepare=self._with_means, labelled=1.0))
         return stages
 
     # --- pretraining of layer i, the RBM between x_i and x_{i+1}
@@ -213,9 +213,6 @@ class DBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
         start = net.unpack(nets.chains.draw(n, rng)) if x is None else dbm_start(net, bernoulli(x.flatten(1), rng), rng)
         # The first step draws the even layers only.
         return (mean for _, mean in islice(dbm_chain(net, start, rng), 1, None))
-
-    def _sample(self, nets: DBMNets, n: int, rng: torch.Generator) -> Tensor:
-        return after(self._n_steps, self._chain(nets, n, rng))
 
     def _complete(self, nets: DBMNets, x: Tensor, known: Tensor, rng: torch.Generator) -> Tensor:
         """E[v | h_1] where pixels are not known, at the end of a Gibbs chain in which the known ones stay."""

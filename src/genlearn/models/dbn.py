@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from torch import Tensor
 from torch.nn.functional import log_softmax
 
-from genlearn._types import Batch, Likelihood, Logs, Nets, ScoreKind, Visible
+from genlearn._types import Batch, Likelihood, Logs, Nets, ScoreKind
+from genlearn.capabilities import Encoder
 from genlearn.estimator import GenerativeEstimator, Shape
 from genlearn.losses.contrastive import contrast
 from genlearn.losses.elbo import log_bernoulli
@@ -37,7 +37,7 @@ class DBNNets(Nets):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator):
+class DBN(Encoder, GenerativeEstimator):
     """Deep belief network: directed layers of sigmoid units under an RBM, which sees the label too, where there is one.
 
     Each layer is first learned as an RBM by CD on the states of the one below (`pretrain_*`); then recognition and
@@ -69,8 +69,10 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
 
     family: ClassVar[str] = "energy"
     paper: ClassVar[str] = "Hinton, Osindero and Teh 2006"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "tiny": {"hidden": (24, 30), "pretrain_epochs": 1, "learning_rate": 0.2, "n_gibbs": 5, "epochs": 2}
+    }
     _uses_labels: ClassVar[bool] = True
-    _law: ClassVar[Visible] = "binary"
 
     @property
     def _n_features_out(self) -> int:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from torch import Tensor
 
 from genlearn._types import Batch, Logs
+from genlearn.capabilities import Encoder
 from genlearn.estimator import GenerativeEstimator, Shape
 from genlearn.losses.contrastive import contrast
 from genlearn.losses.elbo import log_bernoulli
@@ -32,7 +32,7 @@ class DeepAutoencoderNets(StackNets):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class DeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator):
+class DeepAutoencoder(Encoder, GenerativeEstimator):
     """Autoencoder of sigmoid layers around a linear code: a stack of RBMs unrolled, then tuned on -log p(x | code).
 
     The top RBM has Gaussian hidden units of variance 1, the code. Unrolled, the stack is the encoder and its transposes
@@ -55,6 +55,9 @@ class DeepAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Generat
 
     family: ClassVar[str] = "autoencoder"
     paper: ClassVar[str] = "Hinton and Salakhutdinov 2006"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "tiny": {"hidden": (16,), "n_latent": 4, "pretrain_epochs": 1, "epochs": 2}
+    }
 
     @property
     def _n_features_out(self) -> int:

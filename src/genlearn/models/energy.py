@@ -7,8 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from sklearn.utils.metaestimators import available_if
@@ -22,9 +21,8 @@ from genlearn.losses.noise_contrastive import nce
 from genlearn.maths.flips import Energy
 from genlearn.maths.rng import Rng, bernoulli, make_rng, normal
 from genlearn.nets.constant import Constant
-from genlearn.parameters import Range, table
-from genlearn.samplers import after, bit_chain, langevin_chain
-from genlearn.storage import read_about
+from genlearn.parameters import Range
+from genlearn.samplers import bit_chain, langevin_chain
 from genlearn.train import Player, Stage, Stream
 
 FULL_COVARIANCE = 1000
@@ -55,6 +53,9 @@ class EnergyModel(GenerativeEstimator):
     binary ones are drawn from grey pixels in [0, 1] afresh for each batch. `sample` runs chains from the noise law:
     Metropolis-adjusted Langevin steps, or Gibbs sweeps over the bits (d energies a sweep: for few bits).
 
+    A file holds the weights, not the code: `EnergyModel.load(folder, energy=...)` wants a module like the one that was
+    trained.
+
     Gutmann and Hyvarinen 2012; Hyvarinen 2005, 2007; Song et al. 2019; Vincent 2011; Roberts and Tweedie 1996 (MALA).
     """
 
@@ -72,22 +73,11 @@ class EnergyModel(GenerativeEstimator):
     family: ClassVar[str] = "energy"
     paper: ClassVar[str] = "Gutmann and Hyvarinen 2012; Hyvarinen 2005"
 
-    @property
-    def _pixels(self) -> bool:  # type: ignore[override]
-        return self.visible == "binary"
-
     def check_parameters(self) -> None:
         """Raise a one-line ValueError if the energy is no module, a hyper-parameter is out of range, or two clash."""
-        if not isinstance(self.energy, nn.Module):
-            raise ValueError(f"energy is a {type(self.energy).__name__}, expected a torch.nn.Module [B, ...] -> [B]")
+        super().check_parameters()
         if not any(p.requires_grad for p in self.energy.parameters()):
             raise ValueError("energy has no parameter to be learned, expected one that requires a gradient")
-        # The table knows words and numbers: the module is left out, the common ones are checked by the base.
-        common = {name: getattr(self, name) for name in table(GenerativeEstimator)}
-        GenerativeEstimator(**common).check_parameters()
-        for name, parameter in table(type(self)).items():
-            if name not in common and name != "energy":
-                parameter.check(getattr(self, name))
         fitting = {"nce": self.visible, "ratio-matching": "binary"}.get(self.algorithm, "gaussian")
         if self.visible != fitting:
             raise ValueError(
@@ -167,38 +157,6 @@ class EnergyModel(GenerativeEstimator):
         u = normal((n, d), rng, noise.mean.dtype) if x is None else noise.whiten(x)
         energy: Energy = lambda u: nets.energy(noise.colour(u))  # noqa: E731
         return map(noise.colour, langevin_chain(energy, u, self.step_size * d ** (-1 / 3), rng))
-
-    def _sample(self, nets: EnergyNets, n: int, rng: torch.Generator) -> Tensor:
-        return after(self._n_steps, self._chain(nets, n, rng))
-
-    def save(self, folder: str | Path) -> Path:
-        """Write `weights.safetensors` and `model.json` into `folder`: of the module, weights and the class's name."""
-        named = copy.copy(self)
-        named.energy = type(self.energy).__name__  # type: ignore[assignment]
-        return super(EnergyModel, named).save(folder)
-
-    @classmethod
-    def load(cls, folder: str | Path, device: str | None = None, *, energy: nn.Module | None = None) -> EnergyModel:
-        """The model that `save` wrote, with `energy` a module like the one that was trained: files hold no code.
-
-        Raises a one-line ValueError if `energy` is missing or has other weights; see also `GenerativeEstimator.load`.
-        """
-        if not isinstance(energy, nn.Module):
-            name = read_about(Path(folder))["parameters"].get("energy", "torch.nn.Module")
-            raise ValueError(f"{folder} holds weights, not code; the usual fix is load(folder, energy={name}(...))")
-
-        class Given(cls):  # type: ignore[misc,valid-type]
-            def __init__(self, **parameters: Any) -> None:
-                super().__init__(**parameters | {"energy": energy})
-
-        Given.__name__ = cls.__name__
-        try:
-            model: EnergyModel = super(EnergyModel, Given).load(folder, device)  # type: ignore[misc]
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            raise ValueError(f"energy does not fit the weights in {folder}: {reason}") from None
-        model.__class__ = cls
-        return model
 
 
 class BernoulliNoise(nn.Module):

@@ -85,7 +85,7 @@ class GAN(GenerativeEstimator):
             "momentum": "linear(0.5, 0.7, over=12500000)",
             "batch_size": 100,
         },
-        "tiny": {"hidden": (16,), "hidden_d": (16,), "n_latent": 4},
+        "tiny": {"hidden": (16,), "hidden_d": (16,), "n_latent": 4, "epochs": 2},
     }
 
     @property

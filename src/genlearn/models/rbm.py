@@ -9,11 +9,11 @@ from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import torch
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from genlearn._types import Batch, Likelihood, Logs, Nets, ScoreKind, Visible
+from genlearn.capabilities import Encoder
 from genlearn.estimator import GenerativeEstimator, Shape
 from genlearn.losses.contrastive import contrast
 from genlearn.losses.matching import denoising_score_matching, flipped_ratio_matching, rbm_flip_differences
@@ -40,7 +40,7 @@ class RBMNets(Nets):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator):
+class RBM(Encoder, GenerativeEstimator):
     """Restricted Boltzmann machine, p(v) = exp(-F(v)) / Z.
 
     F(v) = -a.v - sum_j log(1 + exp(b_j + (v W)_j)) for binary v [B, D]; see `RestrictedBoltzmann` for Gaussian v.
@@ -84,12 +84,9 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
         "mnist-500": {
             "n_hidden": 500, "k": 5, "centred": True, "ema": 100_000.0, "epochs": 100,
             "learning_rate": "linear(0.05, 0.0005, over=6e6)",
-        }
+        },
+        "tiny": {"n_hidden": 24, "n_gibbs": 5, "epochs": 2},
     }  # fmt: skip
-
-    @property
-    def _pixels(self) -> bool:  # type: ignore[override]
-        return self.visible == "binary"
 
     @property
     def _n_features_out(self) -> int:
@@ -179,9 +176,6 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, GenerativeEstimator
         else:
             v = net.gibbs(net.W.new_empty(n, self.n_hidden).uniform_(generator=rng).lt_(0.5), rng)
         return (mean[:, : net.n_pixels] for _, mean in rbm_chain(net, v, rng))
-
-    def _sample(self, nets: RBMNets, n: int, rng: torch.Generator) -> Tensor:
-        return after(self._n_steps, self._chain(nets, n, rng))
 
     def _complete(self, nets: RBMNets, x: Tensor, known: Tensor, rng: torch.Generator) -> Tensor:
         """E[v | h] of what is not known, at the end of a Gibbs chain in which the known pixels stay."""

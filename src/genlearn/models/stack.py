@@ -35,7 +35,8 @@ def greedy(
 ) -> list[Stage]:
     """One stage of one player for each layer, bottom up: each learns on what the ones below make of the images.
 
-    The callables are those of `Player` and `Stage`, with the layer (0 is the lowest) before their other arguments.
+    The callables are those of `Player` and `Stage`, with the layer (0 is the lowest) before their other arguments. Of
+    a budget of the whole fit, all layers together may use as much as a stage that follows.
     Hinton, Osindero and Teh 2006; Bengio et al. 2007.
     """
     return [
@@ -43,6 +44,7 @@ def greedy(
             f"layer {i + 1}",
             [Player(name(i), owns(i), partial(loss, i), optimizer)],
             budget,
+            share=1 / n_layers,
             start=partial(start, i),
             prepare=partial(prepare, i),
         )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
-from sklearn.base import ClassifierMixin
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
@@ -28,7 +27,7 @@ class StackedRBMNets(StackNets):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class StackedRBMClassifier(ClassifierMixin, GenerativeEstimator):  # type: ignore[misc]
+class StackedRBMClassifier(GenerativeEstimator):
     """Multi-layer perceptron of sigmoid units, its weights first learned from images alone, by a stack of RBMs.
 
     Each RBM learns the means of the one below by CD; their weights start a network with a softmax on top, which
@@ -48,13 +47,16 @@ class StackedRBMClassifier(ClassifierMixin, GenerativeEstimator):  # type: ignor
 
     family: ClassVar[str] = "energy"
     paper: ClassVar[str] = "Hinton, Osindero and Teh 2006"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "tiny": {"hidden": (16,), "pretrain_epochs": 2, "epochs": 60, "learning_rate": 0.01}
+    }
     _uses_labels: ClassVar[bool] = True
     _needs_labels: ClassVar[bool] = True
 
     def _build(self, shape: Shape, rng: torch.Generator) -> StackedRBMNets:
         sizes = (math.prod(shape), *self.hidden)
-        keep, keep_input = 1 - self.dropout, 1 - self.input_dropout
-        mlp = MLP((*sizes, self._n_classes), "sigmoid", keep_input=keep_input, keep_hidden=keep)
+        outputs = (*sizes, self._n_classes)
+        mlp = MLP(outputs, "sigmoid", input_dropout=self.input_dropout, dropout=self.dropout)
         init_glorot(mlp, rng)
         nn.init.zeros_(mlp.out.weight)
         return StackedRBMNets(rbms=stack(sizes, rng) if self.pretrain else None, mlp=mlp)
@@ -65,7 +67,7 @@ class StackedRBMClassifier(ClassifierMixin, GenerativeEstimator):  # type: ignor
             momentum = self._optimizer(name="momentum", lr=self.pretrain_rate, momentum=0.9, weight_decay=0.0)
             stages = greedy_rbms(len(self.hidden), Budget(epochs=self.pretrain_epochs), momentum, self.k)
         mlp = Player("mlp", ("mlp",), self._loss, self._optimizer())
-        return [*stages, Stage("fine-tune", [mlp], self._budget(), start=self._start, labelled=True)]
+        return [*stages, Stage("fine-tune", [mlp], self._budget(), start=self._start, labelled=1.0)]
 
     @staticmethod
     def _start(nets: StackedRBMNets, stream: Stream, rng: Rng) -> None:

@@ -55,7 +55,7 @@ class VAE(Encoder, GenerativeEstimator):
 
     family: ClassVar[str] = "autoencoder"
     paper: ClassVar[str] = "Kingma and Welling 2014"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"tiny": {"hidden": (16,), "n_latent": 3}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"tiny": {"hidden": (16,), "n_latent": 3, "epochs": 2}}
 
     @property
     def _law(self) -> Visible:

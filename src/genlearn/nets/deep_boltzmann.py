@@ -151,13 +151,13 @@ class MeanFieldMLP(nn.Module):
         h_i = sigmoid(b_i + h_{i-1} W_i + q(h_{i+1} | v) U_i),  y ~ softmax(h_L V + c)
 
     The means q of layers 2 .. L are extra inputs, given as columns behind v: [B, D + H_2 + .. + H_L] -> [B, K]. At
-    the start U_i = W_{i+1}^T, so that the first pass is a mean-field step. Dropout keeps hidden units with probability
-    `keep` where the caller gives `rng`.
+    the start U_i = W_{i+1}^T, so that the first pass is a mean-field step. Hidden units are dropped with probability
+    `dropout` where the caller gives `rng`.
     """
 
-    def __init__(self, sizes: Sequence[int], n_classes: int, keep: float = 1.0) -> None:
+    def __init__(self, sizes: Sequence[int], n_classes: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.sizes, self.keep = tuple(sizes), keep
+        self.sizes, self.dropout = tuple(sizes), dropout
         above = (*sizes[2:], 0)
         self.hidden = Layers(nn.Linear(i + k, j) for i, j, k in zip(sizes, sizes[1:], above, strict=False))
         self.out = nn.Linear(sizes[-1], n_classes)
@@ -174,6 +174,6 @@ class MeanFieldMLP(nn.Module):
         h, *q = x.split((self.sizes[0], *self.sizes[2:]), 1)
         for layer, above in zip(self.hidden, [*q, None], strict=True):
             h = layer(h if above is None else torch.cat([h, above], 1)).sigmoid()
-            h = dropout(h, self.keep, rng)
+            h = dropout(h, self.dropout, rng)
         logits: Tensor = self.out(h)
         return logits
