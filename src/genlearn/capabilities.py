@@ -143,8 +143,9 @@ class Capabilities(Hooks, BaseEstimator):
     @available_if(can_classify)
     def predict(self, X: Any, *, nets: Nets | None = None) -> NDArray[Any]:
         """The most probable label of each image [n]."""
-        best: NDArray[Any] = self.border_.classes[self.predict_log_proba(X, nets=nets).argmax(1)]
-        return best
+        best = self.predict_log_proba(X, nets=nets).argmax(1)
+        labels: NDArray[Any] = self.border_.classes[best]
+        return labels
 
     # --- codes: see also `Encoder`
 
@@ -161,7 +162,7 @@ class Capabilities(Hooks, BaseEstimator):
 
     @available_if(can("_scorer"))
     def score_samples(self, X: Any, *, nets: Nets | None = None) -> NDArray[Any]:
-        """A log-likelihood in nats for each image [n]; `score_kind_` says what it is worth.
+        """A log-likelihood in nats for each image [n]; `score_kind()` says what it is worth.
 
         A model of binary pixels scores binary images: pixels between 0 and 1 are drawn, from noise that depends on the
         image alone.

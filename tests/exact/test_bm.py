@@ -364,7 +364,7 @@ def test_scores_and_likelihoods_of_small_machines_are_exact(digits):
     every = torch.logsumexp(-net.energy(s[:, :12], s[:, 12:]), 0)
     h = states(5)
     rows = torch.stack([torch.logsumexp(-net.energy(v.expand(len(h), -1), h), 0) for v in torch.tensor(X[:9])])
-    assert model.score_kind_ == "exact"
+    assert model.score_kind() == "exact"
     assert np.allclose(model.score_samples(X[:9]), rows - every)
     likelihood = model.log_likelihoods(X[:9])["exact"]
     assert likelihood.kind == "exact"
@@ -377,7 +377,7 @@ def test_likelihoods_of_larger_machines(digits, monkeypatch):
     model = BoltzmannMachine(n_hidden=5, epochs=5, learning_rate=0.2, precision="float64", random_state=0).fit(X)
     exact = torch.from_numpy(model.score_samples(X))
     monkeypatch.setattr(general_boltzmann, "MAX_UNITS", 16)
-    assert model.score_kind_ == "pseudo"
+    assert model.score_kind() == "pseudo"
     ((name, estimate),) = model.log_likelihoods(X).items()
     assert (name, estimate.kind) == ("AIS", "estimate")
     assert (estimate.values - exact).abs().max() < 0.1

@@ -75,7 +75,7 @@ def test_samples_start_from_the_cold_chains_only():
         net.b.fill_(-100)
     nets = RBMNets(rbm=net, chains=Chains(5, 3, 2))
     nets.chains.states[:, 0, 0] = nets.chains.states[:, 1:, 1] = 1
-    images = RBM(algorithm="parallel-tempering", n_hidden=2, n_gibbs=3)._sample(nets, 50, make_rng(0))
+    images = RBM(algorithm="parallel-tempering", n_hidden=2, n_gibbs=3)._draw(nets, 50, make_rng(0))
     assert torch.equal(images.round(), torch.tensor([[1.0, 0.0]]).expand(50, 2))
 
 
@@ -117,7 +117,7 @@ def test_a_sample_is_the_state_of_the_chain_after_its_steps(name):
     with torch.no_grad():
         steps = list(itertools.islice(model._chain(nets, 6, make_rng(3)), 4))
         assert model._n_steps == 4
-        assert torch.equal(model._sample(nets, 6, make_rng(3)), steps[-1])
+        assert torch.equal(model._draw(nets, 6, make_rng(3)), steps[-1])
         assert not torch.equal(steps[-2], steps[-1])
         x = torch.from_numpy(X[:9])
         assert next(model._chain(nets, 9, make_rng(0), x)).shape == (9, 4)

@@ -249,7 +249,7 @@ def test_images_of_a_class_have_its_law(net):
 
 def test_scores_and_codes_and_predictions_are_exact(net):
     estimator, p, v = fitted(net), log_joint(net).detach().exp(), states(D)
-    assert estimator.score_kind_ == "exact"
+    assert estimator.score_kind() == "exact"
     assert np.allclose(estimator.score_samples(v.numpy()), p.sum((1, 2)).log())
     assert np.allclose(estimator.transform(v.numpy()), p.sum(1) @ states(H) / p.sum((1, 2))[:, None])
     assert np.allclose(estimator.predict_proba(v.numpy()), p.sum(2) / p.sum((1, 2))[:, None])

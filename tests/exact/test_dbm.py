@@ -394,7 +394,7 @@ def test_bernoulli_means_of_chains():
     """E[v | h_1] of samples has the mean of the model."""
     net, chains = machine((4, 3, 2)), chains_at(torch.zeros(1000, 3))
     chains.start(make_rng(1))
-    images = DBM(hidden=(3, 2), n_gibbs=30)._sample(DBMNets(dbm=net, chains=chains), 20_000, make_rng(0))
+    images = DBM(hidden=(3, 2), n_gibbs=30)._draw(DBMNets(dbm=net, chains=chains), 20_000, make_rng(0))
     assert (images.mean(0) - log_p(net).exp() @ states(4)).abs().max() < 5 * 0.5 / 20_000**0.5
 
 
@@ -439,5 +439,5 @@ def test_a_bound_is_one_where_log_z_is_exact(hidden, kind, monkeypatch):
     X = states(5)[:, [0, 1, 2, 3, 4] * 4 + [0, 1]].numpy()
     model = DBM(hidden=hidden, pretrain_epochs=1, epochs=1, n_chains=4, random_state=0).fit(X)
     likelihood = model.log_likelihoods(X)["bound"]
-    assert (model.score_kind_, likelihood.kind, likelihood.law) == (kind, kind, "binary")
+    assert (model.score_kind(), likelihood.kind, likelihood.law) == (kind, kind, "binary")
     assert (likelihood.shift == (0, 0)) == (kind == "lower bound")

@@ -346,7 +346,7 @@ def test_scores_are_the_bound(sizes):
         exact = exact_bound(net).numpy()
         noise = model._noise(1, make_rng(0))
         draws = torch.stack([net.bound(v, log_z(net), [u[[s]] for u in noise]) for s in range(len(noise[0]))])
-    assert model.score_kind_ == "lower bound"
+    assert model.score_kind() == "lower bound"
     assert np.allclose(model.score_samples(v.numpy()), draws.mean(0))
     assert abs(model.score(v.numpy()) - exact.mean()) < 5 * draws.mean(1).std().item() / len(draws) ** 0.5 < 2.5
     likelihood = model.log_likelihoods(v.repeat(40, 1).numpy())["bound"]
@@ -403,7 +403,7 @@ def test_a_bound_is_one_where_log_z_is_exact(hidden, kind, monkeypatch):
     X = states(5).numpy()
     model = DBN(hidden=hidden, pretrain_epochs=1, epochs=1, random_state=0).fit(X)
     likelihood = model.log_likelihoods(X)["bound"]
-    assert (model.score_kind_, likelihood.kind, likelihood.law) == (kind, kind, "binary")
+    assert (model.score_kind(), likelihood.kind, likelihood.law) == (kind, kind, "binary")
     assert (likelihood.shift == (0, 0)) == (kind == "lower bound")
 
 

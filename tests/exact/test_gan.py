@@ -46,7 +46,7 @@ def test_the_penalty_of_a_linear_critic():
 @pytest.mark.parametrize("r1", [0.0, 2.0])
 def test_joint_play_is_simultaneous_play(r1, digits):
     """One forward pass for both players gives the gradients of their separate losses on the same noise."""
-    model = GAN.from_preset("goodfellow-2014", precision="float64", r1=r1, keep_input=1.0, keep_hidden=1.0)
+    model = GAN.from_preset("goodfellow-2014", precision="float64", r1=r1, input_dropout_d=0.0, dropout_d=0.0)
     nets = model._fresh_nets((64,), 0).double()
     batch = Batch(torch.from_numpy(digits[:20]).double())
     losses, _ = model._joint(nets, batch, make_rng(1))

@@ -141,7 +141,7 @@ def test_score_samples_is_exact_for_small_machines(digits):
     h = states(6)
     log_joint = (torch.tensor(X[:9]) @ net.a)[:, None] + h @ net.b + torch.tensor(X[:9]) @ net.W @ h.T
     log_z = torch.logsumexp(h @ net.b + torch.nn.functional.softplus(net.a + h @ net.W.T).sum(1), 0)
-    assert model.score_kind_ == "exact"
+    assert model.score_kind() == "exact"
     assert np.allclose(model.score_samples(X[:9]), (torch.logsumexp(log_joint, 1) - log_z).numpy())
 
 

@@ -512,6 +512,6 @@ def test_scores_say_what_they_are_worth(n_hidden, d, visible, kinds, monkeypatch
     X = states(5)[:, torch.arange(d) % 5].numpy()
     model = RBM(n_hidden=n_hidden, visible=visible, epochs=1, n_chains=4, learning_rate=1e-3, random_state=0).fit(X)
     (likelihood,) = model.log_likelihoods(X).values()
-    assert (model.score_kind_, likelihood.kind) == kinds
+    assert (model.score_kind(), likelihood.kind) == kinds
     assert likelihood.law == visible
     assert (likelihood.shift == (0, 0)) == (likelihood.kind == "exact")

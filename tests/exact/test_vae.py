@@ -49,7 +49,8 @@ def test_elbo_is_below_the_likelihood_and_iwae_rises_to_it(linear):
     model, x, log_p = linear
     noise = normal((512, len(x), 2), make_rng(1), torch.float64)
     log_w = model._log_weights(model.nets_, x, noise)
-    elbo = model._elbo(model.nets_, x, normal((2000, 1, 2), make_rng(2), torch.float64))
+    eps = normal((2000, 1, 2), make_rng(2), torch.float64)
+    elbo = model._elbo(model.nets_, x, torch.cat([eps, -eps]))  # what is linear in the noise cancels
     bounds = [log_w[:64].mean()] + [
         torch.stack([importance_bound(w) for w in log_w.split(k)]).mean() for k in (2, 8, 64, 512)
     ]

@@ -20,10 +20,19 @@ EXPECTED = {"stacked-rbm": {"check_classifiers_classes": "its classes are -1 and
 LAST_BIT = {"check_methods_sample_order_invariance": "the last bit of a row may depend on its place in the block"}
 
 
+# What learns to tell its three blobs apart in a moment: two grey values, which binary pixels drawn from them would hide.
+ENOUGH = {
+    "conditional-rbm": {"epochs": 100, "objective": "hybrid", "binarize": False, "learning_rate": 0.5},
+    "dbn": {"epochs": 100, "pretrain_epochs": 50, "pretrain_rate": 0.5, "learning_rate": 0.5, "binarize": False},
+    "dbm": {"fine_tune": 100, "fine_tune_rate": 0.03},
+    "stacked-rbm": {"epochs": 100, "learning_rate": 0.05},
+}
+
+
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 @pytest.mark.parametrize("name", NAMES)
 def test_check_estimator(name, precision):
-    model = find(name).from_preset("tiny", epochs=2, device="cpu", precision=precision)
+    model = find(name).from_preset("tiny", device="cpu", precision=precision, **ENOUGH.get(name, {}))
     must, may = EXPECTED.get(name, {}), LAST_BIT if precision == "float32" else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its data lie outside [0, 1]

@@ -43,7 +43,7 @@ GAMES = {
     "vae-bf16": VAE(
         network="conv", width=4, n_latent=3, **{**COMMON, "precision": "bf16", "images": 60, "epochs": None}
     ),
-    "gan-penalty-dropout": GAN(hidden=(30,), hidden_d=(30, 20), keep_hidden=0.7, r1=1.0, k=2, ema=500.0, **COMMON),
+    "gan-penalty-dropout": GAN(hidden=(30,), hidden_d=(30, 20), dropout_d=0.3, r1=1.0, k=2, ema=500.0, **COMMON),
     "gan-joint": GAN.from_preset(
         "goodfellow-2014", **{**COMMON, "hidden": (30,), "hidden_d": (20, 20), "learning_rate": 0.1}
     ),

@@ -45,7 +45,7 @@ def test_the_bound_beats_independent_pixels_and_pretraining(split):
     assert scores[1] > floor + 3
     assert scores[1] > scores[0] + 0.5
     assert joint.score(test) == pytest.approx(scores[1], abs=1e-3)
-    assert joint.score_kind_ == "lower bound"
+    assert joint.score_kind() == "lower bound"
 
 
 def test_completion_beats_the_mean_image(split, fitted):

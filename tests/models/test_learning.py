@@ -65,7 +65,7 @@ def test_gaussian_vae_and_rbm_learn_the_scale_of_real_numbers(split):
     vae = VAE(likelihood="gaussian", n_latent=8, epochs=40, random_state=0).fit(train)
     rbm = RBM(visible="gaussian", n_hidden=16, epochs=30, learning_rate=0.01, random_state=0).fit(train)
     assert vae.score(test) > floor(np.full(64, np.sqrt(train.var(0).mean()))) + 10
-    assert rbm.score_kind_ == "exact"
+    assert rbm.score_kind() == "exact"
     assert rbm.score(test) > floor(rbm.nets_.rbm.sigma.numpy()) + 5
     assert abs(vae.sample(500, random_state=0).mean() - train.mean()) < 1
 
@@ -74,7 +74,7 @@ def test_gan_covers_two_modes():
     data = load("gaussians", n=5000)
     centres, sd = modes_of("gaussians")
     model = GAN(
-        output="linear", n_latent=2, hidden=(64, 64), hidden_d=(64, 64), keep_hidden=1.0, r1=0.1, epochs=40,
+        output="linear", n_latent=2, hidden=(64, 64), hidden_d=(64, 64), dropout_d=0.0, r1=0.1, epochs=40,
         learning_rate=1e-3, ema=20_000, random_state=0,
     ).fit(data)  # fmt: skip
     points = model.sample(1000, random_state=0)
