@@ -407,12 +407,14 @@ def test_a_bound_is_one_where_log_z_is_exact(hidden, kind, monkeypatch):
     assert (likelihood.shift == (0, 0)) == (kind == "lower bound")
 
 
-def test_layers_are_pretrained_on_draws():
-    """Of the layer below, as `q` has them; of the pixels too."""
+@pytest.mark.parametrize("binarize", [True, False])
+def test_layers_are_pretrained_on_draws(binarize):
+    """Of the layer below, as `q` has them; of the pixels where `binarize` is set."""
     net, x = network((4, 3, 4)), torch.rand(20_000, 4, generator=make_rng(0)).double()
-    model, nets = DBN(hidden=(3, 4)), DBNNets(dbn=net)
+    model, nets = DBN(hidden=(3, 4), binarize=binarize), DBNNets(dbn=net)
     with torch.no_grad():
         v, h = (model._prepare(i, nets, Batch(x), make_rng(1)).x for i in range(2))
-        for rows, mean in ((v, x), (h, net.q(0, v))):
+        assert torch.equal(v, x) != binarize
+        for rows, mean in ((v, x), (h, net.q(0, v)))[not binarize :]:
             assert set(rows.unique().tolist()) == {0.0, 1.0}
             assert (rows.mean(0) - mean.mean(0)).abs().max() < 5 * 0.5 / 20_000**0.5

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -62,8 +62,7 @@ def weighted_free_energy(
         if sparsity is not None:
             dW.addr_(*sparsity)
             db += sparsity[1]
-    surrogate: Tensor = _Linear.apply(net.W, net.a, net.b, dW, da, db)  # type: ignore[no-untyped-call]
-    return surrogate
+    return _linear(net.W, net.a, net.b, dW, da, db)
 
 
 class _Linear(torch.autograd.Function):
@@ -78,6 +77,9 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         gradients, ctx.gradients = ctx.gradients, None  # once: they are scaled where they lie
         return (*(g.mul_(grads[0]) for g in gradients), None, None, None)
+
+
+_linear: Callable[..., Tensor] = _Linear.apply
 
 
 def energy_difference(

@@ -18,7 +18,6 @@ from genlearn.estimator import GenerativeEstimator, Shape
 from genlearn.losses import matching
 from genlearn.losses.elbo import log_bernoulli, log_normal
 from genlearn.losses.noise_contrastive import nce
-from genlearn.maths.flips import Energy
 from genlearn.maths.rng import Rng, bernoulli, make_rng, normal
 from genlearn.nets.constant import Constant
 from genlearn.parameters import Range
@@ -155,7 +154,11 @@ class EnergyModel(GenerativeEstimator):
         # In the coordinates u where the data have unit covariance, one step size fits all directions.
         d = len(noise.mean)
         u = normal((n, d), rng, noise.mean.dtype) if x is None else noise.whiten(x)
-        energy: Energy = lambda u: nets.energy(noise.colour(u))  # noqa: E731
+
+        def energy(u: Tensor) -> Tensor:
+            e: Tensor = nets.energy(noise.colour(u))
+            return e
+
         return map(noise.colour, langevin_chain(energy, u, self.step_size * d ** (-1 / 3), rng))
 
 
