@@ -6,8 +6,24 @@ import numpy as np
 import pytest
 import torch
 
-from genlearn.data import load
+from genlearn.data import PrepareReport, load
 from genlearn.data.arrays import as_labels, as_rows
+
+
+@pytest.mark.parametrize(
+    ("report", "words"),
+    [
+        (PrepareReport(), ""),
+        (PrepareReport(overlap=1234), "training rows left out as held-out rows equal them: 1,234"),
+        (PrepareReport(2000, mode="grey", size=8), "2,000 of 2,000 images kept as 8x8 grey"),
+        (
+            PrepareReport(9, ("a",), ("b", "c"), ("d",), ("e", "f"), "RGB", 16),
+            "5 of 9 images kept as 16x16 RGB, 1 corrupt, 2 duplicate, 1 too small; files that are no images: 2",
+        ),
+    ],
+)
+def test_a_report_in_words(report: PrepareReport, words: str) -> None:
+    assert str(report) == words
 
 
 @pytest.mark.parametrize(

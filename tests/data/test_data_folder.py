@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,8 @@ import torch
 from PIL import Image
 
 from genlearn.data import Data, cache, load
-from genlearn.data.split import digests, part_hash
+from genlearn.data.folder import listing
+from genlearn.data.split import TEST, TRAIN, VALID, digests, part_hash
 
 Save = Callable[..., Path]
 
@@ -77,6 +79,25 @@ def test_a_validation_folder_is_kept_too(photos: Path, save: Save) -> None:
     assert [p.x[:, 0, 0, 0].tolist() for p in (data.train, data.valid, data.test)] == [[0, 1, 2], [3], [4]]
 
 
+@pytest.mark.parametrize(("tops", "expected"), [
+    (("train", "test"), [TRAIN, TEST]),
+    (("train", "val"), [TRAIN, VALID]),
+    (("train", "valid"), [TRAIN, VALID]),
+    (("train", "valid", "test"), [TRAIN, VALID, TEST]),
+    (("train", "other"), None),
+    (("valid", "test"), None),
+    (("train",), None),
+])  # fmt: skip
+def test_sides_are_official_where_train_and_another_hold_everything(
+    tops: tuple[str, ...], expected: list | None
+) -> None:
+    found = listing([f"{top}/{k}/{i}.png" for top in tops for k in "ab" for i in range(2)])
+    assert found.official == (expected is not None)
+    side = {name.split("/")[0]: s for name, s in zip(found.names, found.sides, strict=True)}
+    assert [side[top] for top in tops] == (expected or [TRAIN] * len(tops))
+    assert found.classes == (tuple("ab") if expected else tuple(sorted(tops)))
+
+
 def test_corrupt_duplicate_small_and_foreign_files_are_named_and_nothing_else_is_lost(photos: Path, save: Save) -> None:
     good = [save(f"good{i}.png", 32) for i in range(4)]
     (photos / "copy.bmp").parent.mkdir(exist_ok=True)
@@ -104,7 +125,7 @@ def test_corrupt_duplicate_small_and_foreign_files_are_named_and_nothing_else_is
     assert report.other == ("notes.txt",)
     assert report.read == 11 and total(data) == 4
     assert str(report) == (
-        "4 of 11 images kept as 32x32 RGB, 5 corrupt, 1 duplicate, 1 too small; 1 files are no images"
+        "4 of 11 images kept as 32x32 RGB, 5 corrupt, 1 duplicate, 1 too small; files that are no images: 1"
     )
     kept = {p.numpy().tobytes() for p in torch.cat([data.train.x, data.valid.x, data.test.x])}
     assert kept == {np.asarray(Image.open(g)).transpose(2, 0, 1).tobytes() for g in good}
@@ -194,6 +215,40 @@ def test_the_second_load_decodes_nothing(photos: Path, save: Save, monkeypatch: 
         load(photos)
 
 
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_folder_that_changed_is_read_again(photos: Path, save: Save, tmp_path: Path, zipped: bool) -> None:
+    """Other pixels in as many bytes, at another time; and other bytes at the same time."""
+    root = tmp_path / "photos.zip" if zipped else photos
+    seen = []
+    for grey, time, mode in ((10, 1, "L"), (20, 2, "L"), (20, 2, "RGB")):
+        path = save("a.bmp", Image.new(mode, (8, 8), (grey,) * len(mode)))
+        if zipped:
+            with zipfile.ZipFile(root, "w") as archive:
+                archive.write(path, "a.bmp")
+        os.utime(path, ns=(0, time))
+        os.utime(root, ns=(0, time))
+        data = load(root)
+        seen.append((int(data.train.x[0, 0, 0, 0]), data.shape[0], data.train.hash))
+    assert [s[:2] for s in seen] == [(10, 1), (20, 1), (20, 3)]
+    assert len({s[2] for s in seen}) == 3
+
+
+def test_the_cache_knows_names_places_and_options(photos: Path, save: Save, tmp_path: Path) -> None:
+    """Sizes and times are all the same: a file that moved to another class, and another folder of the same names."""
+    for name, grey in (("a/1.bmp", 1), ("a/2.bmp", 2), ("b/3.bmp", 3)):
+        os.utime(save(name, np.full((8, 8), grey, np.uint8)), ns=(0, 0))
+    first = load(photos)
+    (photos / "a/2.bmp").rename(photos / "b/2.bmp")
+    assert named(first) == {0: 2, 1: 1} and named(load(photos)) == {0: 1, 1: 2}
+    (photos / "b/2.bmp").rename(photos / "a/2.bmp")
+    shutil.copytree(photos, tmp_path / "other")
+    os.utime(save("a/1.bmp", np.full((8, 8), 9, np.uint8)), ns=(0, 0))
+    (photos / "a/1.bmp").replace(tmp_path / "other/a/1.bmp")
+    assert 9 in torch.cat([p.x for p in (load(tmp_path / "other").train, load(tmp_path / "other").valid,
+                                         load(tmp_path / "other").test)])  # fmt: skip
+    assert load(tmp_path / "other", alpha="keep").shape == (4, 8, 8)
+
+
 @pytest.mark.filterwarnings("error")
 def test_images_are_mapped_not_read_and_writing_does_not_reach_the_cache(photos: Path, save: Save) -> None:
     save("a.png")
@@ -203,20 +258,22 @@ def test_images_are_mapped_not_read_and_writing_does_not_reach_the_cache(photos:
     assert torch.equal(load(photos).train.x, before)
 
 
-@pytest.mark.parametrize("harm", ["images.npy", "labels.npy", "manifest.json", "sides", "report"])
+@pytest.mark.parametrize("harm", ["images.npy", "labels.npy", "manifest.json", "sides", "report", "labels"])
 def test_a_damaged_cache_is_made_again(photos: Path, save: Save, cache: Path, harm: str) -> None:
     for i in range(5):
         save(f"a/{i}.png")
     digest = load(photos).train.hash
     (folder,) = cache.iterdir()
-    if harm in ("sides", "report"):
+    if harm == "labels":
+        np.save(folder / "labels.npy", np.load(folder / "labels.npy")[:-1])
+    elif harm in ("sides", "report"):
         text = (folder / "manifest.json").read_text()
         (folder / "manifest.json").write_text(text.replace(f'"{harm}"', '"gone"'))
     else:
         whole = (folder / harm).read_bytes()
         (folder / harm).write_bytes(whole[: len(whole) // 2])
     again = load(photos)
-    assert again.train.hash == digest and total(again) == 5
+    assert again.train.hash == digest and total(again) == sum(named(again).values()) == 5
     assert [p.name for p in cache.iterdir()] == [folder.name]
 
 
@@ -253,6 +310,14 @@ def test_an_empty_folder_and_a_folder_of_ruins_are_one_line_each(photos: Path, c
         load(photos)
     assert "\n" not in str(info.value)
     assert list(cache.iterdir()) == []
+
+
+def test_a_test_set_alone_is_nothing_to_train_on(photos: Path, save: Save) -> None:
+    save("test/a/1.png")
+    (photos / "train").mkdir()
+    (photos / "train/2.png").write_bytes(b"x")
+    with pytest.raises(ValueError, match=r"no usable image to train on: 1 of 2 .*first left out: train/2\.png"):
+        load(photos)
 
 
 def test_a_file_that_is_no_zip_and_odd_options_are_refused(photos: Path, save: Save) -> None:

@@ -130,3 +130,14 @@ def test_a_large_jpeg_looks_as_if_decoded_in_full(photos: Path, save: Save) -> N
     path = save("a.jpg", texture.resize((256, 256), Image.Resampling.BICUBIC), quality=95)
     full = Image.open(path).resize((32, 32), Image.Resampling.LANCZOS)
     assert np.abs(only(photos, size=32)[..., 0].astype(int) - np.asarray(full)).mean() < 1.5
+
+
+@pytest.mark.parametrize(("side", "kept"), [(16, 1), (15, 0)])
+def test_an_image_of_half_the_size_is_enlarged_and_a_smaller_one_left_out(
+    photos: Path, save: Save, side: int, kept: int
+) -> None:
+    save("a.png", 40)
+    save("b.png", side)
+    data = load(photos, size=32)
+    assert sum(map(len, (data.train, data.valid, data.test))) == 1 + kept
+    assert len(data.report.small) == 1 - kept

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 from genlearn.data import catalogue, load, modes, sources
 from genlearn.data.idx import FILES, IdxSet
@@ -37,6 +38,11 @@ def test_digits() -> None:
     x = torch.cat([p.x for p in parts])
     assert x.dtype == torch.uint8 and x.unique().tolist() == [round(255 * k / 16 + 1e-9) for k in range(17)]
     assert data.classes == tuple("0123456789")
+    x, y = load_digits(return_X_y=True)
+    label = {row.astype(np.uint8).tobytes(): k for row, k in zip(x, y.tolist(), strict=True)}
+    for part in parts:
+        sixteenths = np.rint(part.x.numpy() * (16 / 255)).astype(np.uint8)
+        assert [label[row.tobytes()] for row in sixteenths] == part.y.tolist()
 
 
 def test_mnist_mini_is_inside_the_package(alone: None) -> None:
@@ -129,6 +135,7 @@ def test_ring_and_grid_geometry() -> None:
 def test_toys_are_seeded_and_their_parts_are_apart() -> None:
     a, b, other = load("ring", n=500), load("ring", n=500), load("ring", n=500, seed=1)
     assert a.train.hash == b.train.hash != other.train.hash
+    assert [len(p) for p in (load("ring", n=5).train, load("ring", n=5).valid, load("ring", n=5).test)] == [5, 1, 1]
     assert not torch.equal(a.valid.x, a.test.x) and not torch.equal(a.train.x[:50], a.valid.x)
     with pytest.raises(ValueError, match="n = 0"):
         load("ring", n=0)
@@ -156,7 +163,7 @@ def serve() -> Iterator[object]:
 
     def start(folder: Path) -> str:
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         servers.append(server)
         return f"http://127.0.0.1:{server.server_port}/"
 

@@ -14,10 +14,10 @@ import pytest
 import torch
 from PIL import Image
 
-from genlearn.metrics import Result, likelihood_result
+from genlearn.metrics import Result, likelihood_result, nearest
 from genlearn.report import write
 from genlearn.report.page import flat, number, tables
-from genlearn.report.view import about, twins
+from genlearn.report.view import about, twins, view
 from genlearn.run import Run
 
 SMALL = {
@@ -120,6 +120,24 @@ def test_curves_say_what_a_validation_score_is(page):
     for kind in ("exact", "lower bound"):
         assert f"<figcaption>Log-likelihood of validation images in nats: {kind}.</figcaption>" in page.text
     assert about("error") == about("parzen") == "On validation images."
+
+
+def test_each_part_of_the_data_is_shown_as_what_it_is(runs, monkeypatch):
+    """Beside samples the nearest training images; what is reconstructed are test images."""
+    data, shown = runs[0].data(), []
+
+    def pairs(above, below):
+        shown.append((torch.as_tensor(above), torch.as_tensor(below)))
+        return Image.new("L", (8, 8))
+
+    monkeypatch.setattr("genlearn.report.view.pairs", pairs)
+    seen = view(runs[0])
+    (samples, near), (images, _) = shown
+    assert (near == data.train.x[nearest(samples, data.train.x)[1][:, 0]]).all()
+    assert torch.equal(images, data.test.x[:12])
+    assert seen.data_hash == data.test.hash
+    assert ("training images", f"{len(data.train):,}") in seen.facts
+    assert any("(20 epochs)" in value for _, value in seen.facts)
 
 
 def test_the_record_is_complete(page, runs):

@@ -41,11 +41,11 @@ class PrepareReport:
 
     def __str__(self) -> str:
         if not self.read:
-            return f"{self.overlap:,} training rows left out as held-out rows equal them" if self.overlap else ""
+            return f"training rows left out as held-out rows equal them: {self.overlap:,}" if self.overlap else ""
         left_out = {"corrupt": self.corrupt, "duplicate": self.duplicates, "too small": self.small}
         kept = self.read - sum(map(len, left_out.values()))
         counts = "".join(f", {len(names):,} {what}" for what, names in left_out.items() if names)
-        other = f"; {len(self.other):,} files are no images" if self.other else ""
+        other = f"; files that are no images: {len(self.other):,}" if self.other else ""
         return f"{kept:,} of {self.read:,} images kept as {self.size}x{self.size} {self.mode}{counts}{other}"
 
 
