@@ -229,8 +229,8 @@ class Run:
             train=data.train.x,
             valid=data.valid.x,
             test=data.test.x,
-            sample=(lambda n, seed: model.sample(n, random_state=seed % 2**32)) if hasattr(model, "sample") else None,
-            likelihoods=(lambda x, seed: model.log_likelihoods(x, random_state=seed % 2**32))
+            sample=(lambda n, seed: model.sample(n, random_state=seed)) if hasattr(model, "sample") else None,
+            likelihoods=(lambda x, seed: model.log_likelihoods(x, random_state=seed))
             if hasattr(model, "log_likelihoods")
             else None,
             predict=model.predict if hasattr(model, "predict") else None,

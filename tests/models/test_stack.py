@@ -198,7 +198,7 @@ def test_the_autoencoder_is_better_than_principal_components(digits):
 @pytest.mark.parametrize("pretrain", [True, False])
 def test_the_classifier_starts_with_the_weights_of_the_stack(pictures, pretrain):
     model = StackedRBMClassifier(hidden=(5, 4), pretrain=pretrain)
-    model.classes_ = np.arange(3)
+    model._meet(np.zeros((3, 8), np.float32), np.arange(3))
     nets = nets_of(model)
     before = [p.clone() for p in nets.mlp.parameters()]
     start(model, nets, pictures)
