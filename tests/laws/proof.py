@@ -21,6 +21,7 @@ from genlearn.estimator import GenerativeEstimator, Shape
 from genlearn.losses import discriminator_loss, generator_loss
 from genlearn.maths.rng import Rng
 from genlearn.nets import MLP, GaussianDensity, Prior
+from genlearn.parallel import all_sum
 from genlearn.parameters import Range
 from genlearn.train import Batch, Budget, Logs, Nets, Player, Stage, Stream
 
@@ -99,7 +100,8 @@ class Proof(Encoder, GenerativeEstimator):
 
     def _loss_g(self, nets: ProofNets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
         fake, label = self._fake(nets, batch, rng)
-        means = [nets.features(x).mean(0) for x in (batch.x.flatten(1), fake)]
+        # The means of the batch of all processes: its square is not the mean of theirs.
+        means = [all_sum(nets.features(x).mean(0)) / rng.world for x in (batch.x.flatten(1), fake)]
         matching = (means[0] - means[1]).square().sum()
         weight = self.matching * min(1.0, batch.seen / self.warm_up)
         loss = generator_loss(nets.D(torch.cat([fake, label], 1), rng), "non-saturating")

@@ -18,11 +18,13 @@ from genlearn.train.checkpoint import read
 MODELS = {
     "rbm": ["--set", "n_hidden=64", "--set", "algorithm=pcd", "--epochs", "60"],
     "gan": ["--set", "hidden=64", "--set", "hidden_d=64", "--set", "ema=5000", "--epochs", "40"],
+    "proof": ["--set", "hidden=64", "--set", "ema=5000", "--epochs", "20"],
 }
+COMMAND = Path(__file__).with_name("with_proof.py")
 
 
 def command(model: str, out: Path, *more: str) -> list[str]:
-    base = [sys.executable, "-m", "genlearn", "train", model, "--data", "digits", "--out", str(out), "--seed", "5"]
+    base = [sys.executable, str(COMMAND), "train", model, "--data", "digits", "--out", str(out), "--seed", "5"]
     return [*base, "--device", "cpu", "--keep-every", "0", *MODELS[model], *more]
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 
 import torch
+from proof import Proof
 from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
@@ -44,6 +45,7 @@ GAMES = {
         network="conv", width=4, n_latent=3, **{**COMMON, "precision": "bf16", "images": 60, "epochs": None}
     ),
     "gan-penalty-dropout": GAN(hidden=(30,), hidden_d=(30, 20), dropout_d=0.3, r1=1.0, k=2, ema=500.0, **COMMON),
+    "proof": Proof(n_latent=3, hidden=(20,), ema=500.0, **COMMON),
     "gan-joint": GAN.from_preset(
         "goodfellow-2014", **{**COMMON, "hidden": (30,), "hidden_d": (20, 20), "learning_rate": 0.1}
     ),
@@ -60,7 +62,7 @@ if __name__ == "__main__":
             if name == "vae-bf16":  # it must run; equality is for float64
                 continue
             nets = {"": model.nets_} | ({} if model.averaged_nets_ is None else {"ema.": model.averaged_nets_})
-            state |= {f"{name}.{k}{n}": t.contiguous() for k, net in nets.items() for n, t in net.state_dict().items()}
+            state |= {f"{name}.{k}{n}": t.clone() for k, net in nets.items() for n, t in net.state_dict().items()}
         if world()[0] == 0:
             save_file(state, sys.argv[1])
     # Gloo's threads sometimes abort the interpreter's own exit.
