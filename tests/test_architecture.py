@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from genlearn import registry
+
 SOURCE = Path(__file__).parents[1] / "src" / "genlearn"
 
 FLOOR = {"_types", "files", "parallel", "words"}
@@ -79,3 +81,10 @@ def test_the_walk_sees_imports():
     assert "train" in set(imports(SOURCE / "estimator.py"))
     assert "models" not in ALLOWED["train"]
     assert "models" not in ALLOWED["metrics"]
+
+
+def test_type_checkers_see_the_models_of_the_registry():
+    tree = ast.parse((SOURCE / "models" / "__init__.py").read_text())
+    shown = {f"{n.module}:{a.name}" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for a in n.names}
+    shown -= {"typing:TYPE_CHECKING", "__future__:annotations", "genlearn.models.energy:EnergyModel"}
+    assert shown == {entry.path for entry in registry.models()}

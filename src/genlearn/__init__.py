@@ -8,16 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0.dev0"
 
 if TYPE_CHECKING:
-    from genlearn.models.bm import BoltzmannMachine as BoltzmannMachine
-    from genlearn.models.conditional_rbm import ConditionalRBM as ConditionalRBM
-    from genlearn.models.dbm import DBM as DBM
-    from genlearn.models.dbn import DBN as DBN
-    from genlearn.models.deep_autoencoder import DeepAutoencoder as DeepAutoencoder
-    from genlearn.models.energy import EnergyModel as EnergyModel
-    from genlearn.models.gan import GAN as GAN
-    from genlearn.models.rbm import RBM as RBM
-    from genlearn.models.stacked_rbm import StackedRBMClassifier as StackedRBMClassifier
-    from genlearn.models.vae import VAE as VAE
+    from genlearn.models import *  # noqa: F403
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,14 +19,15 @@ from genlearn.metrics import parzen
 from genlearn.train import Monitor
 from genlearn.words import unknown
 
+STEPS = 100
 GRADIENTS = "gradients"  # the norm of every layer's gradient, which the loop itself writes down
 
 
 def choose(estimator: GenerativeEstimator, data: Data, folder: Path, names: Sequence[str]) -> list[Monitor]:
     """The monitors that a model can have, once an epoch or 10,000 images.
 
-    Samples (into `folder`), score and error always, others by name: parzen, gradients. ValueError for a name that there
-    is not.
+    Samples (into `folder`), error, and a score that needs no estimate of log Z always; others by name: score, parzen,
+    gradients. ValueError for a name that there is not.
     """
     every, seed = max(len(data.train), 10_000), seeds(estimator.random_state).watch % 2**32
     known: dict[str, tuple[bool, Callable[[Nets, int], dict[str, float]]]] = {}
@@ -34,7 +36,7 @@ def choose(estimator: GenerativeEstimator, data: Data, folder: Path, names: Sequ
         if len(data.valid):
             known["parzen"] = (False, Parzen(estimator, data, seed))
     if hasattr(estimator, "score_samples") and len(data.valid):
-        known["score"] = (True, Score(estimator, data))
+        known["score"] = (True, Score(estimator, data, "score" in names))
     if hasattr(estimator, "predict") and estimator._n_classes and len(data.valid) and data.valid.y is not None:
         known["error"] = (True, Error(estimator, data))
     for name in names:
@@ -51,7 +53,10 @@ def _png(image: Image.Image) -> bytes:
 
 @dataclass
 class Samples:
-    """Writes a grid of 64 samples, the same seeds each time; points in the plane are scattered over data."""
+    """Writes a grid of 64 samples, the same seeds each time; points in the plane are scattered over data.
+
+    They show how training goes: a chain takes 100 steps at most.
+    """
 
     estimator: GenerativeEstimator
     folder: Path
@@ -59,25 +64,30 @@ class Samples:
     seed: int
 
     def __call__(self, nets: Nets, images: int) -> dict[str, float]:
-        path = self.folder / f"images-{images:012d}.png"
+        path, estimator = self.folder / f"images-{images:012d}.png", copy.copy(self.estimator)
+        if hasattr(estimator, "n_gibbs"):
+            estimator.n_gibbs = min(estimator.n_gibbs, STEPS)
         if len(self.data.shape) == 1 and self.data.shape[0] == 2:
-            points = self.estimator.sample(1000, random_state=self.seed, nets=nets)
+            points = estimator.sample(1000, random_state=self.seed, nets=nets)
             write_atomically(path, scatter(points, self.data.train.x[:1000].numpy()))
         else:
-            sheet = grid(self.estimator.sample(64, random_state=self.seed, nets=nets), columns=8)
+            sheet = grid(estimator.sample(64, random_state=self.seed, nets=nets), columns=8)
             write_atomically(path, _png(sheet))
         return {}
 
 
 @dataclass
 class Score:
-    """The mean score of the first 200 validation images."""
+    """The mean score of the first 200 validation images; where that takes an estimate of log Z, only if asked for."""
 
     estimator: GenerativeEstimator
     data: Data
+    asked: bool
 
     def __call__(self, nets: Nets, images: int) -> dict[str, float]:
         kind = self.estimator.score_kind(nets=nets)
+        if kind.startswith("estimate") and not self.asked:
+            return {}
         return {f"valid/{kind}": float(self.estimator.score_samples(self.data.valid.x[:200], nets=nets).mean())}
 
 

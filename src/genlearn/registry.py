@@ -9,23 +9,13 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from genlearn.estimator import GenerativeEstimator
+from genlearn.models import _MODELS
 from genlearn.storage import read_about
 from genlearn.words import unknown
 
-_MODELS = {
-    "rbm": "genlearn.models.rbm:RBM",
-    "conditional-rbm": "genlearn.models.conditional_rbm:ConditionalRBM",
-    "bm": "genlearn.models.bm:BoltzmannMachine",
-    "stacked-rbm": "genlearn.models.stacked_rbm:StackedRBMClassifier",
-    "dbn": "genlearn.models.dbn:DBN",
-    "dbm": "genlearn.models.dbm:DBM",
-    "deep-autoencoder": "genlearn.models.deep_autoencoder:DeepAutoencoder",
-    "vae": "genlearn.models.vae:VAE",
-    "gan": "genlearn.models.gan:GAN",
-}
-
 CAPABILITIES = (
     "sample",
+    "chain",
     "transform",
     "inverse_transform",
     "score_samples",

@@ -35,7 +35,7 @@ def train(
     size: Annotated[int | None, Option(help="Pixels a side of the images of a folder.")] = None,
     grey: Annotated[bool | None, Option("--grey/--color", help="How to read a folder.")] = None,
     alpha: Annotated[str | None, Option(help="Transparency of a folder's images: white or keep.")] = None,
-    monitor: Annotated[list[str], Option(help="What to watch beside the losses: parzen, gradients.")] = [],  # noqa: B006
+    monitor: Annotated[list[str], Option(help="What to watch beside the losses: score, parzen, gradients.")] = [],  # noqa: B006
     keep_every: Annotated[float, Option(min=0, help="Seconds between checkpoints.")] = 30.0,
     processes: Annotated[int, Option(min=1, help="Processes on this machine.")] = 1,
     resume: Annotated[bool, Option("--resume", help="Continue a run; budgets that are given replace its own.")] = False,

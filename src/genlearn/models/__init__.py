@@ -1,1 +1,29 @@
-"""The models, one file each, readable beside their papers."""
+"""The models, one file each, readable beside their papers; each has its line here, and one for type checkers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+_MODELS = {
+    "rbm": "genlearn.models.rbm:RBM",
+    "conditional-rbm": "genlearn.models.conditional_rbm:ConditionalRBM",
+    "bm": "genlearn.models.bm:BoltzmannMachine",
+    "stacked-rbm": "genlearn.models.stacked_rbm:StackedRBMClassifier",
+    "dbn": "genlearn.models.dbn:DBN",
+    "dbm": "genlearn.models.dbm:DBM",
+    "deep-autoencoder": "genlearn.models.deep_autoencoder:DeepAutoencoder",
+    "vae": "genlearn.models.vae:VAE",
+    "gan": "genlearn.models.gan:GAN",
+}
+
+if TYPE_CHECKING:
+    from genlearn.models.bm import BoltzmannMachine as BoltzmannMachine
+    from genlearn.models.conditional_rbm import ConditionalRBM as ConditionalRBM
+    from genlearn.models.dbm import DBM as DBM
+    from genlearn.models.dbn import DBN as DBN
+    from genlearn.models.deep_autoencoder import DeepAutoencoder as DeepAutoencoder
+    from genlearn.models.energy import EnergyModel as EnergyModel
+    from genlearn.models.gan import GAN as GAN
+    from genlearn.models.rbm import RBM as RBM
+    from genlearn.models.stacked_rbm import StackedRBMClassifier as StackedRBMClassifier
+    from genlearn.models.vae import VAE as VAE

@@ -157,7 +157,7 @@ class Training:
         pending: list[Logs] = []
         kept = time.perf_counter()
         self._ticked = p.images
-        last = p.stage_images >= limit or p.stage_seconds >= seconds
+        last = p.stage_images >= limit or (p.round > 0 and p.stage_seconds >= seconds)  # a round at least
         while not last:
             seen = first.seen
             pending.append(game.round(self.stream, self.rng, p.round, norms=p.round % GRADIENTS == 0))
