@@ -102,9 +102,9 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+def listing(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
     """Rows of text under bold headings."""
-    filled = Table(*columns, header_style="bold", box=None, pad_edge=False)
+    filled = Table(*heads, header_style="bold", box=None, pad_edge=False)
     for row in rows:
         filled.add_row(*(Text(str(cell)) for cell in row))
     return filled

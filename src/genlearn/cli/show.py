@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from genlearn.cli.console import Json, answer, table
+from genlearn.cli.console import Json, answer, listing
 
 
 def models(
@@ -24,7 +24,7 @@ def models(
         for e in registry.models()
     ]
     rows = [(m["name"], m["family"], ", ".join(m["capabilities"]), m["paper"]) for m in content]
-    answer(as_json, content, table(("model", "family", "capabilities", "paper"), rows))
+    answer(as_json, content, listing(("model", "family", "capabilities", "paper"), rows))
 
 
 def _model(name: str, as_json: bool) -> None:
@@ -43,7 +43,7 @@ def _model(name: str, as_json: bool) -> None:
         for preset, values in model.presets.items()
     ]
     cells = [(p.name, text(p.default), p.expected, p.help) for p in rows]
-    answer(as_json, content, table(("parameter", "default", "expected", "meaning"), cells), *presets)
+    answer(as_json, content, listing(("parameter", "default", "expected", "meaning"), cells), *presets)
 
 
 def text(value: Any) -> str:
@@ -59,4 +59,4 @@ def datasets(as_json: Json = False) -> None:
     rows = [(e.name, e.what, "x".join(map(str, e.shape)), f"{e.n:,}", e.licence, e.where) for e in entries]
     heads = ("data set", "what", "shape", "images", "licence", "where")
     folder = "\nAny folder or zip of images is a data set too: --data path/to/folder"
-    answer(as_json, [e._asdict() for e in entries], table(heads, rows), folder)
+    answer(as_json, [e._asdict() for e in entries], listing(heads, rows), folder)

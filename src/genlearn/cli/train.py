@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genlearn.cli.console import Json, answer, say, table, training
+from genlearn.cli.console import Json, answer, listing, say, training
 from genlearn.cli.recipe import Recipe
 from genlearn.cli.show import text
 
@@ -72,7 +72,7 @@ def _print_recipe(run: Run, as_json: bool) -> None:
     for name, value in run.record["parameters"].items():
         kept = text(value) == text(defaults[name].default)
         rows.append((name, text(value), "" if kept else f"default {text(defaults[name].default)}"))
-    answer(as_json, {"run": str(run.path), **run.record}, table(("", "", ""), rows))
+    answer(as_json, {"run": str(run.path), **run.record}, listing(("", "", ""), rows))
 
 
 def _launch(recipe: Recipe, n: int, monitors: list[str], keep_every: float, as_json: bool) -> int:

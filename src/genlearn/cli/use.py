@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genlearn.cli.console import Json, answer, table, waiting
+from genlearn.cli.console import Json, answer, listing, waiting
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,7 +92,7 @@ def evaluate(
     rows = [row(Path(path).name, r) for path, results in scores.items() for r in results]
     heads = ("run", "score", "value", "95 % interval", "N", "kind", "floor", "ceiling")
     notes = dict.fromkeys(f"{r.name}: {note}" for results in scores.values() for r in results for note in r.notes)
-    answer(as_json, content, table(heads, rows), *notes)
+    answer(as_json, content, listing(heads, rows), *notes)
 
 
 def row(run: str, r: Result) -> tuple[str, ...]:
