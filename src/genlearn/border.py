@@ -80,11 +80,17 @@ class Border:
                 f"X has images of shape {X.shape[1:]}, expected {self.shape} as in fit; "
                 f"the usual fix is X.reshape(-1, {', '.join(map(str, self.shape))})"
             )
-        if X.dtype == np.uint8 or not X.size:
+        if not X.size or (X.dtype == np.uint8 and self.range in ((0.0, 255.0), (0.0, 1.0))):
             return
         low, high = float(X.min()), float(X.max())
         slack = (self.seen[1] - self.seen[0]) / 2
-        if low < self.seen[0] - slack or high > self.seen[1] + slack or (self.seen[1] > 100 and high <= 1):
+        bytes_of_floats = X.dtype == np.uint8  # which would be taken for x / 255
+        if (
+            bytes_of_floats
+            or low < self.seen[0] - slack
+            or high > self.seen[1] + slack
+            or (self.seen[1] > 100 and high <= 1)
+        ):
             warnings.warn(
                 f"X lies in [{low:g}, {high:g}], but fit saw images in [{self.seen[0]:g}, {self.seen[1]:g}]; "
                 "the usual fix is the scale that fit was given",

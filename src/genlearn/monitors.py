@@ -10,9 +10,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from genlearn import draw
 from genlearn._types import Nets
 from genlearn.data import Data
-from genlearn.draw import grid, scatter
 from genlearn.estimator import GenerativeEstimator, seeds
 from genlearn.files import write_atomically
 from genlearn.metrics import parzen
@@ -69,9 +69,9 @@ class Samples:
             estimator.n_gibbs = min(estimator.n_gibbs, STEPS)
         if len(self.data.shape) == 1 and self.data.shape[0] == 2:
             points = estimator.sample(1000, random_state=self.seed, nets=nets)
-            write_atomically(path, scatter(points, self.data.train.x[:1000].numpy()))
+            write_atomically(path, draw.scatter(points, self.data.train.x[:1000].numpy()))
         else:
-            sheet = grid(estimator.sample(64, random_state=self.seed, nets=nets), columns=8)
+            sheet = draw.grid(estimator.sample(64, random_state=self.seed, nets=nets), columns=8)
             write_atomically(path, _png(sheet))
         return {}
 

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from .charts import bars, curves, curves_png, scatter
+from typing import TYPE_CHECKING, Any
+
 from .images import as_pixels, filters, grid, pairs, titled
 
+if TYPE_CHECKING:
+    from .charts import bars, curves, curves_png, scatter
+
 __all__ = ["as_pixels", "bars", "curves", "curves_png", "filters", "grid", "pairs", "scatter", "titled"]
+
+
+def __getattr__(name: str) -> Any:
+    # Charts are drawn by matplotlib, which takes a third of a second to load: who draws none does not wait.
+    if name in __all__:
+        from . import charts
+
+        return getattr(charts, name)
+    raise AttributeError(f"module 'genlearn.draw' has no attribute {name!r}")

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.font_manager import findfont
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -75,6 +74,8 @@ def titled(picture: Image.Image, columns: Iterable[Any] = (), rows: Iterable[Any
     middle of its share of the sheet. size: of the letters, in pixels.
     """
     columns, rows = [str(name) for name in columns], [str(name) for name in rows]
+    from matplotlib.font_manager import findfont  # slow to load, and its font is needed here only
+
     font = ImageFont.truetype(findfont("DejaVu Sans"), size)
     left = math.ceil(max(font.getlength(name) for name in rows)) + size if rows else 0
     top = 2 * size if columns else 0
