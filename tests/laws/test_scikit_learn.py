@@ -15,9 +15,7 @@ from zoo import NAMES, find
 from genlearn.models.rbm import RBM
 
 UNKNOWN = {"check_classifiers_classes": "its classes are -1 and 1, but -1 means unknown here"}
-UNTRAINED = {
-    "check_classifiers_train": "it draws two grey values; the hundreds of epochs that its labels take are dear"
-}
+UNTRAINED = {"check_classifiers_train": "it draws two grey values; the hundreds of epochs that its labels take are dear"}
 EXPECTED = {
     "conditional-rbm": UNKNOWN,
     "dbm": UNKNOWN,

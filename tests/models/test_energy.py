@@ -330,9 +330,7 @@ def one_line(error: pytest.ExceptionInfo[ValueError]) -> bool:
 
 def test_files_hold_no_code(tmp_path):
     model().fit(gaussian_data(2, 200)[0]).save(tmp_path)
-    with pytest.raises(
-        ValueError, match=r"energy was a Gaussian, and files hold no code; .*load\(folder, energy=...\)"
-    ) as error:
+    with pytest.raises(ValueError, match=r"energy was a Gaussian, and files hold no code; .*load\(folder, energy=...\)") as error:
         EnergyModel.load(tmp_path)
     assert one_line(error)
     with pytest.raises(ValueError, match="the nets do not fit the weights") as error:
