@@ -56,7 +56,8 @@ def test_what_goes_in_comes_out(X, pixels):
     assert x.dtype == (torch.uint8 if X.dtype == np.uint8 else torch.float32)
     if pixels:
         values = inside(b, x)
-        assert 0 <= values.min() and values.max() <= 1
+        assert values.min() >= 0
+        assert values.max() <= 1
     back = b.outward(inside(b, x).flatten(1))
     assert back.shape == X.shape
     assert back.dtype == X.dtype

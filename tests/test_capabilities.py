@@ -1,4 +1,4 @@
-"""What a trained model answers: with which nets, for which images, in which blocks, and that a score is a probability."""
+"""What a trained model answers: with which nets, of which images, in which blocks, and what its scores are worth."""
 
 from __future__ import annotations
 
