@@ -1,0 +1,126 @@
+"""Every option of the VAE does what it says."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Bernoulli, Normal, kl_divergence
+
+from genlearn._types import Batch
+from genlearn.maths.rng import make_rng, normal
+from genlearn.models.vae import VAE
+from genlearn.train import Stream
+
+
+def make(**changes) -> VAE:
+    return VAE(**{"hidden": (7,), "n_latent": 3, "precision": "float64", "random_state": 0, **changes})
+
+
+def grey(n: int = 400, d: int = 16) -> torch.Tensor:
+    return torch.rand(n, d, generator=make_rng(5), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+@pytest.mark.parametrize("beta", [1.0, 4.0])
+def test_the_loss_is_the_bound_with_its_weight(likelihood, beta):
+    """- log p(x | z) + beta KL by torch's own distributions, for the draw of z that the loss makes."""
+    model = make(beta=beta, likelihood=likelihood, binarize=False)
+    nets, x = model._fresh_nets((16,), 0).double(), grey()
+    with torch.no_grad():
+        for p in nets.pixels.parameters():
+            p.fill_(0.3)
+    mean, log_var = nets.encoder(x).chunk(2, 1)
+    q = Normal(mean, (log_var / 2).exp())
+    z = mean + (log_var / 2).exp() * normal(mean.shape, make_rng(1), torch.float64)
+    out = nets.decoder(z) + 0.3
+    if likelihood == "bernoulli":
+        log_p = (x * out.sigmoid().log() + (1 - x) * (-out).sigmoid().log()).sum(1).mean()
+    else:
+        log_p = Normal(out, math.exp(0.3)).log_prob(x).sum(1).mean()
+    kl = kl_divergence(q, Normal(0.0, 1.0)).sum(1).mean()
+    loss, logs = model._loss(nets, Batch(x), make_rng(1))
+    assert loss.item() == pytest.approx((beta * kl - log_p).item())
+    assert (logs["kl"].item(), logs["reconstruction"].item()) == (
+        pytest.approx(kl.item()),
+        pytest.approx(-log_p.item()),
+    )
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "binarize", "drawn"),
+    [("bernoulli", True, True), ("bernoulli", False, False), ("gaussian", True, False)],
+)
+def test_pixels_are_drawn_where_that_is_asked_and_they_are_binary(likelihood, binarize, drawn):
+    model, seen = make(likelihood=likelihood, binarize=binarize), []
+    nets, x = model._fresh_nets((16,), 0).double(), grey()
+    nets.encoder.register_forward_pre_hook(lambda m, a: seen.append(a[0]))
+    for i in range(2):
+        model._loss(nets, Batch(x), make_rng(i))
+    assert torch.equal(seen[0], x) == torch.equal(seen[0], seen[1]) == (not drawn)
+    if drawn:
+        assert set(seen[0].unique().tolist()) == {0.0, 1.0}
+        assert torch.stack(seen).mean().item() == pytest.approx(x.mean().item(), abs=0.03)
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+def test_the_law_of_the_pixels_and_where_it_starts(likelihood):
+    x, model = grey() * torch.linspace(0.1, 1, 16), make(likelihood=likelihood)
+    nets = model._fresh_nets((16,), 0).double()
+    model._start(nets, Stream(x, None, 10, 0, dtype=torch.float64), make_rng(0))
+    start = nets.pixels.mean(torch.zeros(1, 16).double())[0]
+    torch.testing.assert_close(start, x.mean(0))
+    out = torch.randn(5, 16, generator=make_rng(2), dtype=torch.float64)
+    if likelihood == "bernoulli":
+        bits = (x[:5] > 0.2).double()
+        expected = Bernoulli(logits=out + nets.pixels.bias).log_prob(bits).sum(1)
+        torch.testing.assert_close(nets.pixels(bits, out), expected)
+    else:
+        sigma = x.var(0, unbiased=False).mean().sqrt()
+        assert nets.pixels.log_sigma.exp().item() == pytest.approx(sigma.item())
+        torch.testing.assert_close(nets.pixels(x[:5], out), Normal(out + x.mean(0), sigma).log_prob(x[:5]).sum(1))
+
+
+def test_the_networks():
+    nets = make(hidden=(7, 5), activation="tanh")._fresh_nets((16,), 0)
+    x, z = torch.rand(3, 16), torch.randn(3, 3)
+    for net, rows, sizes in (
+        (nets.encoder, x, [(7, 16), (5, 7), (6, 5)]),
+        (nets.decoder, z, [(5, 3), (7, 5), (16, 7)]),
+    ):
+        layers = [layer[0] for layer in net.hidden] + [net.out]
+        assert [tuple(layer.weight.shape) for layer in layers] == sizes
+        for layer in layers[:-1]:
+            rows = layer(rows).tanh()
+        torch.testing.assert_close(net(x if net is nets.encoder else z), net.out(rows))
+
+
+@pytest.mark.parametrize("width", [2, 5])
+def test_convolutions_have_the_width(width):
+    nets = make(network="conv", width=width)._fresh_nets((1, 16, 16), 0)
+    first, second = (m for m in nets.encoder.modules() if isinstance(m, torch.nn.Conv2d))
+    assert (first.out_channels, second.out_channels) == (width, 2 * width)
+    assert {m.in_channels for m in nets.decoder.modules() if isinstance(m, torch.nn.ConvTranspose2d)} == {
+        width,
+        2 * width,
+    }
+
+
+def test_codes_images_and_scores_of_given_weights():
+    """transform is the mean of q, inverse_transform E[x | z]; the score is the bound with beta = 1 of binary pixels."""
+    bits = (grey() > 0.5).double()
+    model = make(beta=7.0, binarize=False, epochs=2, batch_size=50).fit(bits.numpy())
+    nets = model.nets_
+    mean, log_var = nets.encoder(bits).chunk(2, 1)
+    np.testing.assert_allclose(model.transform(bits.numpy()), mean.detach().numpy(), rtol=1e-10)
+    z = torch.randn(5, 3, generator=make_rng(0), dtype=torch.float64)
+    expected = (nets.decoder(z) + nets.pixels.bias).sigmoid().detach().numpy()
+    np.testing.assert_allclose(model.inverse_transform(z.numpy()), expected, rtol=1e-10)
+    noise = normal((16, 1, 3), make_rng(0), torch.float64)
+    elbo = -kl_divergence(Normal(mean, (log_var / 2).exp()), Normal(0.0, 1.0)).sum(1)
+    for eps in noise:
+        logits = nets.decoder(mean + (log_var / 2).exp() * eps) + nets.pixels.bias
+        elbo = elbo + Bernoulli(logits=logits).log_prob(bits).sum(1) / 16
+    np.testing.assert_allclose(model.score_samples(bits.numpy()), elbo.detach().numpy(), rtol=1e-10)

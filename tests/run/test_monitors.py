@@ -1,0 +1,117 @@
+"""Monitors read what they say: which images, which nets, which seed, how often."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from genlearn import monitors
+from genlearn.data import Data, load
+from genlearn.draw import grid
+from genlearn.estimator import seeds
+from genlearn.metrics import parzen
+from genlearn.models.conditional_rbm import ConditionalRBM
+from genlearn.models.deep_autoencoder import DeepAutoencoder
+from genlearn.models.gan import GAN
+from genlearn.models.vae import VAE
+from genlearn.monitors import choose
+
+COMMON = {"random_state": 3, "device": "cpu", "epochs": 3, "batch_size": 50, "ema": 1e5}
+
+
+@pytest.fixture(scope="module")
+def data() -> Data:
+    """Digits; some labels of the validation part are not known."""
+    whole = load("digits")
+    y = whole.valid.y.clone()
+    y[::3] = -1
+    return dataclasses.replace(whole, valid=dataclasses.replace(whole.valid, y=y))
+
+
+@pytest.fixture(scope="module")
+def vae(data) -> VAE:
+    return VAE.from_preset("tiny", **COMMON).fit(data)
+
+
+@pytest.fixture(scope="module")
+def classifier(data) -> ConditionalRBM:
+    changes = COMMON | {"n_hidden": 12, "learning_rate": 0.3, "epochs": 5}
+    return ConditionalRBM.from_preset("tiny", **changes).fit(data)
+
+
+def chosen(model, data, folder, names=()) -> dict[str, monitors.Monitor]:
+    return {m.name: m for m in choose(model, data, folder, names)}
+
+
+def test_what_a_model_can_be_watched_by(vae, classifier, data, tmp_path):
+    assert list(chosen(vae, data, tmp_path)) == ["samples", "score"]
+    assert list(chosen(vae, data, tmp_path, ["parzen", "gradients"])) == ["samples", "parzen", "score"]
+    assert list(chosen(classifier, data, tmp_path)) == ["samples", "score", "error"]
+    assert list(chosen(GAN(), data, tmp_path)) == ["samples"]
+    assert list(chosen(DeepAutoencoder(), data, tmp_path)) == []
+    nothing = dataclasses.replace(data.valid, x=data.valid.x[:0], y=data.valid.y[:0])
+    assert list(chosen(classifier, dataclasses.replace(data, valid=nothing), tmp_path)) == ["samples"]
+    unlabelled = dataclasses.replace(data.valid, y=None)
+    assert list(chosen(classifier, dataclasses.replace(data, valid=unlabelled), tmp_path)) == ["samples", "score"]
+    with pytest.raises(ValueError, match="unknown monitor 'parzen'"):
+        choose(vae, dataclasses.replace(data, valid=nothing), tmp_path, ["parzen"])
+
+
+@pytest.mark.parametrize(("n", "every"), [(1412, 10_000), (20_000, 20_000)])
+def test_once_an_epoch_or_ten_thousand_images(n, every, vae, data, tmp_path):
+    x = data.train.x[:1].expand(n, 1, 8, 8)
+    many = dataclasses.replace(data, train=dataclasses.replace(data.train, x=x))
+    assert {m.every for m in choose(vae, many, tmp_path, ["parzen"])} == {every}
+
+
+def test_the_sheet_shows_samples_of_the_given_nets_with_the_seed_of_watching(vae, data, tmp_path):
+    look = chosen(vae, data, tmp_path)["samples"].run
+    for images, nets in ((0, vae.nets_), (1, vae.averaged_nets_), (2, vae.nets_)):
+        assert look(nets, images) == {}
+    sheets = [np.asarray(Image.open(path)) for path in sorted(tmp_path.iterdir())]
+    seed = seeds(3).watch % 2**32
+    assert np.array_equal(sheets[0], np.asarray(grid(vae.sample(64, random_state=seed, nets=vae.nets_), columns=8)))
+    assert np.array_equal(sheets[0], sheets[2])
+    assert not np.array_equal(sheets[0], sheets[1])
+
+
+def test_points_in_the_plane_are_scattered(tmp_path):
+    ring = load("ring", n=2000)
+    model = GAN.from_preset("tiny", output="linear", **COMMON | {"images": 100}).fit(ring)
+    chosen(model, ring, tmp_path)["samples"].run(model.nets_, 5)
+    assert Image.open(tmp_path / "images-000000000005.png").width > 100
+
+
+def test_the_score_is_that_of_validation_images(vae, data):
+    look = monitors.Score(vae, data)
+    for nets in (vae.nets_, vae.averaged_nets_):
+        expected = vae.score_samples(data.valid.x[:200].numpy(), nets=nets).mean()
+        assert look(nets, 0) == {"valid/lower bound": pytest.approx(float(expected))}
+    assert look(vae.nets_, 0) != look(vae.averaged_nets_, 0)
+
+
+def test_the_error_is_in_per_cent_of_validation_images_whose_label_is_known(classifier, data):
+    x, y = data.valid.x.numpy(), data.valid.y.numpy()
+    known, values = y >= 0, []
+    for nets in (classifier.nets_, classifier.averaged_nets_):
+        wrong = classifier.predict(x[known], nets=nets) != y[known]
+        values.append(monitors.Error(classifier, data)(nets, 0)["valid/error"])
+        assert values[-1] == pytest.approx(100 * wrong.mean())
+    assert values[0] != values[1]
+    nobody = dataclasses.replace(data.valid, y=torch.full_like(data.valid.y, -1))
+    assert monitors.Error(classifier, dataclasses.replace(data, valid=nobody))(classifier.nets_, 0) == {}
+
+
+def test_parzen_is_that_of_validation_images(vae, data, monkeypatch):
+    draw, asked = vae.sample, []
+    monkeypatch.setattr(vae, "sample", lambda n, **o: asked.append((n, o["random_state"])) or draw(300, **o))
+    look, valid = monitors.Parzen(vae, data, seed=11), data.valid.x[:1000]
+    for nets in (vae.nets_, vae.averaged_nets_):
+        expected = parzen(draw(300, random_state=11, nets=nets), valid, valid).value
+        assert look(nets, 0) == {"valid/parzen": expected}
+    assert asked == [(10_000, 11)] * 2
+    assert look(vae.nets_, 0) != look(vae.averaged_nets_, 0)
