@@ -10,7 +10,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "genlearn"
 
-FLOOR = {"_types", "files", "parallel", "words"}
+FLOOR = {"_types", "files", "parallel", "shapes", "words"}
 GROUND = FLOOR | {"maths"}
 BASE = GROUND | {"train", "data", "draw"}
 FACE = {"parameters", "storage", "border", "hooks", "capabilities", "estimator"}
@@ -19,6 +19,7 @@ ALLOWED = {
     "_types": set(),
     "files": set(),
     "parallel": set(),
+    "shapes": set(),
     "words": set(),
     "maths": FLOOR,
     "nets": GROUND,

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genlearn.maths.ais import AIS, MAX_UNITS, AnnealedPath, ais, log_z_exact, reverse_ais
 from genlearn.maths.rng import make_rng
+from genlearn.shapes import Float
 
 N_CHAINS = 100
 WRONG_WAY = 6.64  # nats: (1 + g) e^-g is 1 % there
@@ -63,13 +64,13 @@ class Bracket:
 
 
 def bracket(
-    W: Tensor,
-    a: Tensor,
-    b: Tensor,
+    W: Float[Tensor, "D H"],
+    a: Float[Tensor, "D"],
+    b: Float[Tensor, "H"],
     *,
-    start: Tensor,
+    start: Float[Tensor, "n D"],
     n_gibbs: int,
-    betas: Tensor,
+    betas: Float[Tensor, "T"],
     rng: torch.Generator,
     n_chains: int = 100,
     **options: Any,
@@ -110,13 +111,13 @@ class LogZ(NamedTuple):
 
 
 def log_partition(
-    W: Tensor,
-    a: Tensor,
-    b: Tensor,
+    W: Float[Tensor, "D H"],
+    a: Float[Tensor, "D"],
+    b: Float[Tensor, "H"],
     *,
-    betas: Tensor,
+    betas: Float[Tensor, "T"],
     rng: torch.Generator | None = None,
-    start: Tensor | None = None,
+    start: Float[Tensor, "n D"] | None = None,
     n_gibbs: int = 1000,
     **options: Any,
 ) -> LogZ:

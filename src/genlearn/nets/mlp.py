@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from genlearn.maths.rng import coins
+from genlearn.shapes import Float
 
 Activation: TypeAlias = Literal["relu", "tanh", "leaky_relu", "softplus", "sigmoid", "elu", "silu"]
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -27,7 +28,7 @@ def activation(name: str) -> nn.Module:
     return nn.LeakyReLU(0.2) if name == "leaky_relu" else ACTIVATIONS[name]()
 
 
-def dropout(x: Tensor, p: float, rng: torch.Generator | None) -> Tensor:
+def dropout(x: Float[Tensor, "*d"], p: float, rng: torch.Generator | None) -> Float[Tensor, "*d"]:
     """x m / (1 - p) with m ~ Bernoulli(1 - p) for every element; x itself if `rng` is None or p = 0."""
     if rng is None or p == 0:
         return x
@@ -48,7 +49,7 @@ class Maxout(nn.Module):
         self.pieces = pieces
         self.linear = nn.Linear(n_in, units * pieces)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B n_in"]) -> Float[Tensor, "B units"]:
         y: Tensor = _Max.apply(self.linear(x).unflatten(1, (self.pieces, -1)))  # type: ignore[no-untyped-call]
         return y
 
@@ -95,14 +96,14 @@ class MLP(nn.Module):
         self.out = nn.Linear(*pairs[-1])
         self.input_dropout, self.dropout = input_dropout, dropout
 
-    def features(self, x: Tensor, rng: torch.Generator | None = None) -> Tensor:
+    def features(self, x: Float[Tensor, "B ..."], rng: torch.Generator | None = None) -> Float[Tensor, "B _"]:
         """The last hidden layer [B, sizes[-2]]."""
         x = x.flatten(1)
         for i, layer in enumerate(self.hidden):
             x = layer(dropout(x, self.dropout if i else self.input_dropout, rng))
         return x
 
-    def forward(self, x: Tensor, rng: torch.Generator | None = None) -> Tensor:
+    def forward(self, x: Float[Tensor, "B ..."], rng: torch.Generator | None = None) -> Float[Tensor, "B _"]:
         last = self.dropout if len(self.hidden) else self.input_dropout
         y: Tensor = self.out(dropout(self.features(x, rng), last, rng))
         return y
