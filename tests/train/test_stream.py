@@ -205,3 +205,22 @@ def test_any_processes_serve_the_batches_of_one(case):
     n, world, y, labelled, B, _ = case
     parts = [images(those(n, y, labelled, B, rank, world), 5) for rank in range(world)]
     assert torch.equal(torch.cat(parts, 1), images(those(n, y, labelled, B), 5))
+
+
+@pytest.mark.parametrize(
+    ("given_", "message"),
+    [
+        ((torch.zeros(0, 1), None, 5), "0 images, None labels and batch_size 5"),
+        ((torch.zeros(3, 1), torch.zeros(2), 5), "3 images, 2 labels and batch_size 5"),
+        ((torch.zeros(3, 1), None, 0), "3 images, None labels and batch_size 0"),
+    ],
+)
+def test_a_stream_of_nothing_is_refused(given_, message):
+    with pytest.raises(ValueError, match=f"{message}, expected"):
+        Stream(*given_, 0)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_share_lies_between_0_and_1(share):
+    with pytest.raises(ValueError, match=f"labelled is {share}, expected a share between 0 and 1"):
+        partly_labelled().select(share)
