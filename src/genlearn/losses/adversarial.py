@@ -21,5 +21,8 @@ def discriminator_loss(real: Float[Tensor, "B *d"], fake: Float[Tensor, "M *d"])
 
 
 def generator_loss(fake: Float[Tensor, "B ..."], form: GeneratorLoss) -> Float[Tensor, ""]:
-    """-E[log D(G(z))] (non-saturating, section 3) or E[log(1 - D(G(z)))] (minimax, equation 1): [B, ...] -> scalar."""
+    """-E[log D(G(z))] (non-saturating, section 3) or E[log(1 - D(G(z)))] (minimax, equation 1): [B, ...] -> scalar.
+
+    In nats, D = sigmoid(logit). Goodfellow et al. 2014.
+    """
     return softplus(-fake).mean() if form == "non-saturating" else -softplus(fake).mean()

@@ -97,6 +97,7 @@ def reverse_ais(
 
     The path of `ais`, walked from beta = 1 to 0. Where v are exact samples, log Z is overestimated on average, as `ais`
     underestimates it: the two bracket it. Chains that have not reached the model's law break that promise.
+    Raises ValueError for betas that do not go from 0 to 1.
     Grosse, Ghahramani and Adams 2015, section 3; Burda, Grosse and Salakhutdinov 2015.
     """
     path = AnnealedPath(W, a, b, a_base, b_base, n_classes, visible, sigma)

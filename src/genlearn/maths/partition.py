@@ -25,7 +25,7 @@ class Bracket:
         P(log Z_f - log Z >= a) <= e^-a, P(log Z - log Z_r >= a) <= e^-a     (Markov: E[Z_f] = Z, E[1 / Z_r] = 1 / Z)
         P(gap <= -g) <= (1 + g) e^-g     (each is below an exponential variable, their sum -gap below a Gamma(2) one)
 
-    since the two are independent.
+    since the two are independent. Grosse, Ghahramani and Adams 2015; Burda, Grosse and Salakhutdinov 2015.
     """
 
     forward: AIS
@@ -78,7 +78,8 @@ def bracket(
     """log Z by `ais`, and by `reverse_ais` from n_chains states, n_gibbs block Gibbs steps after `start` [n, D].
 
     `start` is repeated where it has fewer rows; `options` are those of `ais`. The better the start (images, the
-    persistent chains of training), the fewer steps it takes to the model's law.
+    persistent chains of training), the fewer steps it takes to the model's law. Raises ValueError for betas that do not
+    go from 0 to 1.
     """
     forward = ais(W, a, b, betas=betas, n_chains=n_chains, rng=rng, **options)
     path = AnnealedPath(W, a, b, **options)
@@ -123,8 +124,8 @@ def log_partition(
 ) -> LogZ:
     """log Z of an RBM: by enumeration where one side has at most 20 units, else by AIS with 100 chains.
 
-    With `start` [n, D], states near the model's law, the reverse estimate is made too, and a verdict noted. `rng`: by
-    default a fresh one of seed 0. `options` are those of `ais`.
+    With `start` [n, D], states near the model's law, the reverse estimate is made too, n_gibbs steps after them, and a
+    verdict noted. `rng`: by default a fresh one of seed 0. `options` are those of `ais`, as is the ValueError.
     """
     W, a, b = W.detach(), a.detach(), b.detach()
     binary = options.get("visible", "binary") == "binary" and not options.get("n_classes")

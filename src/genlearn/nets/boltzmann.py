@@ -53,7 +53,7 @@ class RestrictedBoltzmann(nn.Module):
         self.register_buffer("active", torch.full((n_hidden,), 0.5))
 
     @torch.no_grad()
-    def fit_biases(self, mean: Tensor, variance: Tensor | None = None) -> None:
+    def fit_biases(self, mean: Float[Tensor, "*d"], variance: Float[Tensor, "*d"] | None = None) -> None:
         """Start from the best model without hidden units, given the mean (and, gaussian, the variance) of pixels [D].
 
         Binary: a = logit of the mean (Hinton 2012, section 8.1), kept off 0 and 1 by a hundredth; gaussian: a = 0 and

@@ -174,6 +174,7 @@ class MeanFieldMLP(nn.Module):
             layer.bias.copy_(net.b[i])
 
     def forward(self, x: Float[Tensor, "B _"], rng: torch.Generator | None = None) -> Float[Tensor, "B K"]:
+        """Logits: [B, D + H_2 + .. + H_L] -> [B, K]; dropout where `rng` is given."""
         h, *q = x.split((self.sizes[0], *self.sizes[2:]), 1)
         for layer, above in zip(self.hidden, [*q, None], strict=True):
             h = layer(h if above is None else torch.cat([h, above], 1)).sigmoid()

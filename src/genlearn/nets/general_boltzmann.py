@@ -66,7 +66,7 @@ class GeneralBoltzmann(nn.Module):
         return torch.cat([self.a, self.b])
 
     @torch.no_grad()
-    def fit_biases(self, mean: Tensor) -> None:
+    def fit_biases(self, mean: Float[Tensor, "..."]) -> None:
         """Start from the best model without weights: a = logit of the mean pixels [D], kept off 0 and 1 by .01."""
         self.a.copy_(mean.flatten().clamp(0.01, 0.99).logit())
         self.a_base.copy_(self.a)

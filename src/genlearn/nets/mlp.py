@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from genlearn.maths.rng import coins
 from genlearn.shapes import Float
+from genlearn.words import unknown
 
 Activation: TypeAlias = Literal["relu", "tanh", "leaky_relu", "softplus", "sigmoid", "elu", "silu"]
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -24,12 +25,17 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 def activation(name: str) -> nn.Module:
-    """The module of an activation by name; leaky ReLU has slope 0.2 (Radford et al. 2016)."""
+    """The module of an activation by name; leaky ReLU has slope 0.2 (Radford et al. 2016). ValueError if unknown."""
+    if name not in ACTIVATIONS:
+        raise ValueError(unknown("activation", name, ACTIVATIONS))
     return nn.LeakyReLU(0.2) if name == "leaky_relu" else ACTIVATIONS[name]()
 
 
 def dropout(x: Float[Tensor, "*d"], p: float, rng: torch.Generator | None) -> Float[Tensor, "*d"]:
-    """x m / (1 - p) with m ~ Bernoulli(1 - p) for every element; x itself if `rng` is None or p = 0."""
+    """x m / (1 - p) with m ~ Bernoulli(1 - p) for every element; x itself if `rng` is None or p = 0.
+
+    Hinton et al. 2012 (dropout), with the factor in training.
+    """
     if rng is None or p == 0:
         return x
     return x * (coins(x.shape, 1 - p, rng) * x.new_tensor(1 / (1 - p)))
@@ -50,6 +56,7 @@ class Maxout(nn.Module):
         self.linear = nn.Linear(n_in, units * pieces)
 
     def forward(self, x: Float[Tensor, "B n_in"]) -> Float[Tensor, "B units"]:
+        """h: [B, n_in] -> [B, units]."""
         y: Tensor = _Max.apply(self.linear(x).unflatten(1, (self.pieces, -1)))  # type: ignore[no-untyped-call]
         return y
 
@@ -97,13 +104,14 @@ class MLP(nn.Module):
         self.input_dropout, self.dropout = input_dropout, dropout
 
     def features(self, x: Float[Tensor, "B ..."], rng: torch.Generator | None = None) -> Float[Tensor, "B _"]:
-        """The last hidden layer [B, sizes[-2]]."""
+        """The last hidden layer: [B, ...] -> [B, sizes[-2]]."""
         x = x.flatten(1)
         for i, layer in enumerate(self.hidden):
             x = layer(dropout(x, self.dropout if i else self.input_dropout, rng))
         return x
 
     def forward(self, x: Float[Tensor, "B ..."], rng: torch.Generator | None = None) -> Float[Tensor, "B _"]:
+        """The outputs: [B, ...] -> [B, sizes[-1]]; dropout where `rng` is given."""
         last = self.dropout if len(self.hidden) else self.input_dropout
         y: Tensor = self.out(dropout(self.features(x, rng), last, rng))
         return y

@@ -18,8 +18,8 @@ def langevin_chain(
 ) -> Iterator[Float[Tensor, "B *d"]]:
     """States of the Metropolis-adjusted Langevin algorithm from x [B, ...], endlessly; exp(-E) is invariant.
 
-    Proposes y = x - step/2 grad E(x) + sqrt(step) eps (Roberts and Tweedie 1996); it is not the unadjusted chain, which
-    keeps another law.
+    Proposes y = x - step/2 grad E(x) + sqrt(step) eps (Roberts and Tweedie 1996), step > 0 in the units of x squared;
+    it is not the unadjusted chain, which keeps another law.
     """
 
     def at(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -58,7 +58,10 @@ def _exchanged(G: Tensor, beta: Tensor, rng: torch.Generator) -> Tensor:
 def from_tempered_chains(
     net: RestrictedBoltzmann, chains: Chains, betas: Sequence[float], k: int, rng: Rng
 ) -> tuple[Float[Tensor, "n D"], Float[Tensor, "n H"]]:
-    """(v, p(h | v)) at the first temperature after k steps of the persistent chains, whose states are h [n, T, H]."""
+    """(v, p(h | v)) at the first temperature after k steps of the persistent chains, whose states are h [n, T, H].
+
+    Desjardins et al. 2010.
+    """
     v, h = after(k, tempered_chain(net, chains.mine(rng), betas, rng))
     chains.keep(h)
     v = v[:, 0].contiguous()
