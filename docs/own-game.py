@@ -1,14 +1,13 @@
 """A game of three players on plain tensors, without any estimator: a GAN on a ring, and an encoder that inverts it.
 
-`python docs/own-game.py` trains it, and prints how many of the eight modes the generator draws, and how far z and
-E(G(z)) are apart.
+`python docs/own-game.py` trains it, and prints how many modes the generator draws, and how far z and E(G(z)) are apart.
 """
 
 import torch
 
 from genlearn.data import load, modes
 from genlearn.losses import discriminator_loss, generator_loss, squared_gradient_norm
-from genlearn.maths.rng import make_rng
+from genlearn.maths import make_rng
 from genlearn.nets import MLP, NormalPrior, Prior
 from genlearn.train import Budget, Journal, Nets, Optimizer, Player, Stage, Stream, Training
 
@@ -43,10 +42,10 @@ def main(images=1_500_000):
     x = load("ring", n=20_000).train.x
     nets = RingNets(G=MLP((2, 128, 128, 2)), D=MLP((2, 128, 128, 1)), E=MLP((2, 128, 128, 2)), prior=NormalPrior(2))
     adam = Optimizer("adam", lr=f"linear(1e-3, 1e-4, over={images})", betas=(0.5, 0.99))
-    losses = {"D": discriminator, "G": generator, "E": encoder}
-    players = [Player(name, (name,), loss, adam, clip=10.0) for name, loss in losses.items()]
-    journal, stream = Journal(), Stream(x, None, batch_size=200, seed=1)
-    training = Training(nets, [Stage("play", players, Budget(images))], stream, make_rng(2), journal, ema=20_000.0)
+    losses = ("D", discriminator), ("G", generator), ("E", encoder)
+    players = [Player(name, (name,), loss, adam, clip=10.0) for name, loss in losses]
+    stage, stream, journal = Stage("play", players, Budget(images)), Stream(x, None, batch_size=200, seed=1), Journal()
+    training = Training(nets, [stage], stream, make_rng(2), journal, ema=20_000.0)
     training.run()
     with torch.no_grad():
         nets, z = training.average.nets, nets.prior.draw(2500, make_rng(3))

@@ -10,6 +10,9 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from shapes import install
+
+install()
 torch.set_num_threads(1)
 
 

@@ -12,7 +12,7 @@ from genlearn import registry
 
 SOURCE = Path(__file__).parents[1] / "src" / "genlearn"
 
-FLOOR = {"_types", "files", "parallel", "words"}
+FLOOR = {"_types", "files", "parallel", "shapes", "words"}
 GROUND = FLOOR | {"maths"}
 BASE = GROUND | {"train", "data", "draw"}
 FACE = {"parameters", "storage", "border", "hooks", "capabilities", "estimator"}
@@ -21,6 +21,7 @@ ALLOWED = {
     "_types": set(),
     "files": set(),
     "parallel": set(),
+    "shapes": set(),
     "words": set(),
     "maths": FLOOR,
     "nets": GROUND,

@@ -139,13 +139,13 @@ def test_the_first_step_from_an_image_is_the_one_of_the_machine():
 
         dbm = DeepBoltzmann((4, 3), make_rng(0))
         random(dbm)
-        p = dbm.mean(1, [x[None], None])
+        p = dbm.mean(1, [x[None], x[None]])
         law = torch.where(h.bool(), p, 1 - p).prod(1)
         # The first state is that of h ~ p(h | v), of v' and of h' ~ p(h | v'): a whole sweep.
         v = states(4)
-        to_v = torch.where(v.bool(), dbm.mean(0, [None, h])[:, None], 1 - dbm.mean(0, [None, h])[:, None]).prod(2)
-        to_h = torch.where(h.bool(), dbm.mean(1, [v, None])[:, None], 1 - dbm.mean(1, [v, None])[:, None]).prod(2)
-        expected = law @ to_v @ to_h @ dbm.mean(0, [None, h])
+        to_v = torch.where(v.bool(), dbm.mean(0, [h, h])[:, None], 1 - dbm.mean(0, [h, h])[:, None]).prod(2)
+        to_h = torch.where(h.bool(), dbm.mean(1, [v, v])[:, None], 1 - dbm.mean(1, [v, v])[:, None]).prod(2)
+        expected = law @ to_v @ to_h @ dbm.mean(0, [h, h])
         got = next(DBM(hidden=(3,))._chain(DBMNets(dbm=dbm), n, make_rng(0), rows)).mean(0)
         assert (got - expected).abs().max() < 5 * 0.5 / n**0.5
 

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
 
 from genlearn.maths.rng import make_rng
 from genlearn.train import Stream
@@ -133,3 +136,91 @@ def test_moments():
     s = Stream(x, None, 10, 0, dtype=torch.float64)
     assert torch.allclose(s.mean(), x.mean(0))
     assert torch.allclose(s.variance(), x.var(0, correction=0))
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> tuple[int, int, Tensor, float, int, int]:
+    """Rows, processes, labels (-1: unknown), share of labelled rows, size of a batch, a position."""
+    n, world = draw(st.integers(1, 12)), draw(st.integers(1, 3))
+    y = torch.tensor(draw(st.lists(st.booleans(), min_size=n, max_size=n))).long() * (1 + torch.arange(n)) - 1
+    labelled = draw(st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0, 1))) if bool((y >= 0).any()) else 0.0
+    return n, world, y, labelled, world * draw(st.integers(1, 6)), draw(st.integers(0, 9))
+
+
+def those(n: int, y: Tensor, labelled: float, batch_size: int, rank: int = 0, world: int = 1) -> Stream:
+    s = Stream(torch.arange(n)[:, None].double(), y, batch_size, 7, dtype=torch.float64, rank=rank, world=world)
+    s.select(labelled)
+    return s
+
+
+def images(s: Stream, steps: int) -> Tensor:
+    """The rows of so many batches [steps, B]."""
+    return torch.stack([next(s).x[:, 0].long() for _ in range(steps)])
+
+
+def once_an_epoch(rows: Tensor, kind: Tensor) -> bool:
+    """Whether rows [m] are a series of permutations of `kind`, the last of which may be cut short."""
+    epochs = rows.split(len(kind))
+    whole = [e for e in epochs if len(e) == len(kind)]
+    return all(torch.equal(e.sort().values, kind) for e in whole) and len(epochs[-1].unique()) == len(epochs[-1])
+
+
+few = settings(derandomize=True, deadline=None, max_examples=40)
+
+
+@few
+@given(streams())
+def test_any_share_is_exact_even_and_every_row_of_a_kind_comes_once_an_epoch(case):
+    n, world, y, labelled, B, _ = case
+    batches, count = images(those(n, y, labelled, B), 9), round(labelled * B)
+    assert batches.shape == (9, B)
+    if count in (0, B):
+        assert once_an_epoch(batches.flatten(), (y >= 0).nonzero()[:, 0] if count else torch.arange(n))
+    elif bool((y < 0).any()):  # else rows of the two kinds look the same
+        known = y[batches] >= 0
+        assert (known.sum(1) == count).all()
+        counts = torch.stack([part.sum(1) for part in known.chunk(world, 1)])
+        assert (counts.amax(0) - counts.amin(0) <= 1).all()
+        for kind in (True, False):
+            assert once_an_epoch(batches[known == kind], ((y >= 0) == kind).nonzero()[:, 0])
+
+
+@few
+@given(streams())
+def test_any_stream_resumes_at_any_position(case):
+    n, _, y, labelled, B, position = case
+    s, other = those(n, y, labelled, B), those(n, y, labelled, B)
+    for _ in range(position):
+        next(s)
+    state = {name: t.clone() for name, t in s.state().items()}
+    expected = images(s, 5)
+    next(other)
+    other.load_state(state)
+    assert torch.equal(images(other, 5), expected)
+
+
+@few
+@given(streams())
+def test_any_processes_serve_the_batches_of_one(case):
+    n, world, y, labelled, B, _ = case
+    parts = [images(those(n, y, labelled, B, rank, world), 5) for rank in range(world)]
+    assert torch.equal(torch.cat(parts, 1), images(those(n, y, labelled, B), 5))
+
+
+@pytest.mark.parametrize(
+    ("given_", "message"),
+    [
+        ((torch.zeros(0, 1), None, 5), "0 images, None labels and batch_size 5"),
+        ((torch.zeros(3, 1), torch.zeros(2), 5), "3 images, 2 labels and batch_size 5"),
+        ((torch.zeros(3, 1), None, 0), "3 images, None labels and batch_size 0"),
+    ],
+)
+def test_a_stream_of_nothing_is_refused(given_, message):
+    with pytest.raises(ValueError, match=f"{message}, expected"):
+        Stream(*given_, 0)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_share_lies_between_0_and_1(share):
+    with pytest.raises(ValueError, match=f"labelled is {share}, expected a share between 0 and 1"):
+        partly_labelled().select(share)

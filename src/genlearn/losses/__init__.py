@@ -1,11 +1,13 @@
 """What losses are made of: pure functions of tensors, in nats where they are likelihoods."""
 
 from genlearn.losses.adversarial import discriminator_loss, generator_loss
-from genlearn.losses.contrastive import contrast
+from genlearn.losses.contrastive import contrast, energy_difference, weighted_free_energy
 from genlearn.losses.elbo import importance_bound, kl_standard_normal, log_bernoulli, log_normal
 from genlearn.losses.matching import (
     denoising_score_matching,
+    flipped_ratio_matching,
     ratio_matching,
+    rbm_flip_differences,
     score_matching,
     sliced_score_matching,
 )
@@ -16,6 +18,8 @@ __all__ = [
     "contrast",
     "denoising_score_matching",
     "discriminator_loss",
+    "energy_difference",
+    "flipped_ratio_matching",
     "generator_loss",
     "importance_bound",
     "kl_standard_normal",
@@ -23,7 +27,9 @@ __all__ = [
     "log_normal",
     "nce",
     "ratio_matching",
+    "rbm_flip_differences",
     "score_matching",
     "sliced_score_matching",
     "squared_gradient_norm",
+    "weighted_free_energy",
 ]

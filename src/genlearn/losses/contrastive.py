@@ -9,16 +9,17 @@ import torch
 from torch import Tensor
 
 from genlearn.nets.boltzmann import RestrictedBoltzmann
+from genlearn.shapes import Float
 
 
 def contrast(
     net: RestrictedBoltzmann,
-    data: tuple[Tensor, Tensor],
-    model: tuple[Tensor, Tensor],
+    data: tuple[Float[Tensor, "B D"], Float[Tensor, "B H"]],
+    model: tuple[Float[Tensor, "M D"], Float[Tensor, "M H"]],
     *,
-    centre: tuple[Tensor, Tensor] | None = None,
-    sparsity: tuple[Tensor, Tensor] | None = None,
-) -> Tensor:
+    centre: tuple[Float[Tensor, "D"], Float[Tensor, "H"]] | None = None,
+    sparsity: tuple[Float[Tensor, "D"], Float[Tensor, "H"]] | None = None,
+) -> Float[Tensor, ""]:
     """mean F(data) - mean F(model), as far as its gradient goes, for states (v [B, D], p(h | v) [B, H]) of either.
 
     The gradient is that of contrastive divergence,
@@ -35,13 +36,13 @@ def contrast(
 
 def weighted_free_energy(
     net: RestrictedBoltzmann,
-    v: Tensor,
-    p: Tensor,
-    weights: Tensor,
+    v: Float[Tensor, "n D"],
+    p: Float[Tensor, "n H"],
+    weights: Float[Tensor, "n"],
     *,
-    centre: tuple[Tensor, Tensor] | None = None,
-    sparsity: tuple[Tensor, Tensor] | None = None,
-) -> Tensor:
+    centre: tuple[Float[Tensor, "D"], Float[Tensor, "H"]] | None = None,
+    sparsity: tuple[Float[Tensor, "D"], Float[Tensor, "H"]] | None = None,
+) -> Float[Tensor, ""]:
     """sum_i w_i F(v_i), as far as its gradient goes, given p = p(h | v): v [n, D], p [n, H], w [n] of sum 0.
 
     One matrix product for all rows. The value is the linear form <parameters, gradient>, which costs no further
@@ -83,12 +84,12 @@ _linear: Callable[..., Tensor] = _Linear.apply
 
 
 def energy_difference(
-    W: Sequence[Tensor],
-    b: Sequence[Tensor],
-    data: Sequence[Tensor],
-    model: Sequence[Tensor],
-    centers: Sequence[Tensor] | None = None,
-) -> Tensor:
+    W: Sequence[Float[Tensor, "_ _"]],
+    b: Sequence[Float[Tensor, "_"]],
+    data: Sequence[Float[Tensor, "B _"]],
+    model: Sequence[Float[Tensor, "M _"]],
+    centers: Sequence[Float[Tensor, "_"]] | None = None,
+) -> Float[Tensor, ""]:
     """mean E(data) - mean E(model) of states [x_0 .. x_L], with its gradient in the weights and biases.
 
     E is linear in them: the difference is their product with the difference of the statistics,

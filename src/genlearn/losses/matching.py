@@ -14,6 +14,7 @@ from torch.nn.functional import softplus
 from genlearn.maths.flips import Energy, flip_differences
 from genlearn.maths.rng import coins, normal, uniform
 from genlearn.nets.boltzmann import RestrictedBoltzmann
+from genlearn.shapes import Float, Int
 
 Flipped: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """(v [B, ...], indices [B, n]) -> E(v with that bit flipped) - E(v) [B, n]; bits count along the flat v."""
@@ -31,7 +32,7 @@ def _half_square(g: Tensor) -> Tensor:
     return g.flatten(1).square().sum(1) / 2
 
 
-def score_matching(energy: Energy, x: Tensor) -> Tensor:
+def score_matching(energy: Energy, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B"]:
     """1/2 |psi|^2 + tr grad psi with psi = -grad E, that is 1/2 |grad E|^2 - tr Hess E: [B, ...] -> [B].
 
     Its mean over data is 1/2 E|psi - grad log p_data|^2 up to a constant. The trace is exact: d backward passes at
@@ -47,7 +48,7 @@ def score_matching(energy: Energy, x: Tensor) -> Tensor:
     return _half_square(g) - torch.einsum("ibi->b", hessian.flatten(2))
 
 
-def sliced_score_matching(energy: Energy, x: Tensor, rng: torch.Generator) -> Tensor:
+def sliced_score_matching(energy: Energy, x: Float[Tensor, "B ..."], rng: torch.Generator) -> Float[Tensor, "B"]:
     """1/2 |grad E|^2 - v' Hess E v, v uniform on {-1, 1}^d, one for each row: [B, ...] -> [B].
 
     An unbiased estimate of `score_matching` from one backward pass more than a gradient. Only the trace is projected
@@ -61,7 +62,9 @@ def sliced_score_matching(energy: Energy, x: Tensor, rng: torch.Generator) -> Te
     return _half_square(g) - (v * Hv).flatten(1).sum(1)
 
 
-def denoising_score_matching(energy: Energy, x: Tensor, sigma: float, rng: torch.Generator) -> Tensor:
+def denoising_score_matching(
+    energy: Energy, x: Float[Tensor, "B ..."], sigma: float, rng: torch.Generator
+) -> Float[Tensor, "B"]:
     """1/2 |psi(y) - (x - y) / sigma^2|^2 at y = x + sigma eps, with psi = -grad E: [B, ...] -> [B].
 
     sigma > 0 is in the units of x. No second derivative in x; what it learns is the score of the data blurred by
@@ -74,7 +77,9 @@ def denoising_score_matching(energy: Energy, x: Tensor, sigma: float, rng: torch
     return _half_square(g - eps / sigma)
 
 
-def ratio_matching(energy: Energy, v: Tensor, rng: torch.Generator | None = None, n_flips: int | None = None) -> Tensor:
+def ratio_matching(
+    energy: Energy, v: Float[Tensor, "B ..."], rng: torch.Generator | None = None, n_flips: int | None = None
+) -> Float[Tensor, "B"]:
     """sum_i sigmoid(E(v) - E(v with bit i flipped))^2 for v in {0, 1}: [B, ...] -> [B].
 
     The square is g(p(v) / p(v flipped))^2 with g(u) = 1 / (1 + u): the normaliser cancels. With `n_flips` it is
@@ -87,8 +92,8 @@ def ratio_matching(energy: Energy, v: Tensor, rng: torch.Generator | None = None
 
 
 def flipped_ratio_matching(
-    flipped: Flipped, v: Tensor, rng: torch.Generator | None = None, n_flips: int | None = None
-) -> Tensor:
+    flipped: Flipped, v: Float[Tensor, "B ..."], rng: torch.Generator | None = None, n_flips: int | None = None
+) -> Float[Tensor, "B"]:
     """`ratio_matching` where a model has a shorter way to its energy differences (an RBM: `rbm_flip_differences`).
 
     Raises ValueError where `n_flips` is given without `rng`, or is not between 1 and d.
@@ -106,7 +111,9 @@ def flipped_ratio_matching(
     return d / indices.shape[1] * flipped(v, indices).neg().sigmoid().square().sum(1)
 
 
-def rbm_flip_differences(net: RestrictedBoltzmann, v: Tensor, indices: Tensor) -> Tensor:
+def rbm_flip_differences(
+    net: RestrictedBoltzmann, v: Float[Tensor, "B ..."], indices: Int[Tensor, "B n"]
+) -> Float[Tensor, "B n"]:
     """F(v with bit i flipped) - F(v) of a binary RBM, for i in indices [B, n], from the hidden inputs of v [B, D].
 
     With s = 1 - 2 v_i: -s a_i - sum_j softplus(b_j + (v W)_j + s W_ij) - softplus(b_j + (v W)_j).

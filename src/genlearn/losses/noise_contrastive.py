@@ -7,8 +7,16 @@ import math
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from genlearn.shapes import Float
 
-def nce(log_p_data: Tensor, log_n_data: Tensor, log_p_noise: Tensor, log_n_noise: Tensor, nu: float) -> Tensor:
+
+def nce(
+    log_p_data: Float[Tensor, "B"],
+    log_n_data: Float[Tensor, "B"],
+    log_p_noise: Float[Tensor, "M"],
+    log_n_noise: Float[Tensor, "M"],
+    nu: float,
+) -> Float[Tensor, ""]:
     """-J = -E_data[log h] - nu E_noise[log(1 - h)], with h = p / (p + nu n): a scalar in nats, to be minimised.
 
     log_p_* are log-densities of the model with its learned -log Z, log_n_* those of the noise law, at the data [B] and

@@ -1,19 +1,48 @@
-"""Pure functions on tensors; the names here are those around log Z."""
+"""Pure functions on tensors: log Z, random numbers, penalties, differences of energies."""
 
 from __future__ import annotations
 
 from genlearn.maths.ais import AIS, ais, log_z_exact, reverse_ais, salakhutdinov, schedule
+from genlearn.maths.flips import Energy, flip_differences
 from genlearn.maths.partition import Bracket, LogZ, bracket, log_partition
+from genlearn.maths.penalties import squared_gradient_norm
+from genlearn.maths.rng import (
+    Rng,
+    Seeds,
+    bernoulli,
+    bernoulli_by_content,
+    coins,
+    make_rng,
+    normal,
+    one_of,
+    spawn,
+    uniform,
+)
+from genlearn.maths.running import update_mean
 
 __all__ = [
     "AIS",
     "Bracket",
+    "Energy",
     "LogZ",
+    "Rng",
+    "Seeds",
     "ais",
+    "bernoulli",
+    "bernoulli_by_content",
     "bracket",
+    "coins",
+    "flip_differences",
     "log_partition",
     "log_z_exact",
+    "make_rng",
+    "normal",
+    "one_of",
     "reverse_ais",
     "salakhutdinov",
     "schedule",
+    "spawn",
+    "squared_gradient_norm",
+    "uniform",
+    "update_mean",
 ]

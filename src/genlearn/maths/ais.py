@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot, softplus
 
 from genlearn._types import Visible
+from genlearn.shapes import Float
 
 MAX_UNITS = 20
 
@@ -33,12 +34,12 @@ class AIS:
     ess: float
 
 
-def schedule(n: int) -> Tensor:
+def schedule(n: int) -> Float[Tensor, "{n}"]:
     """n inverse temperatures from 0 to 1, evenly spaced [n] float64."""
     return torch.linspace(0, 1, n, dtype=torch.float64)
 
 
-def salakhutdinov() -> Tensor:
+def salakhutdinov() -> Float[Tensor, "14501"]:
     """The schedule of Salakhutdinov and Murray 2008 [14501] float64: steps of 1e-3 to .5, 1e-4 to .9, 1e-5 to 1."""
     parts = [torch.arange(0, 50_000, 100), torch.arange(50_000, 90_000, 10), torch.arange(90_000, 100_001)]
     return torch.cat(parts).double() / 100_000
@@ -46,18 +47,18 @@ def salakhutdinov() -> Tensor:
 
 @torch.no_grad()
 def ais(
-    W: Tensor,
-    a: Tensor,
-    b: Tensor,
+    W: Float[Tensor, "D H"],
+    a: Float[Tensor, "D"],
+    b: Float[Tensor, "H"],
     *,
-    betas: Tensor,
+    betas: Float[Tensor, "T"],
     n_chains: int,
     rng: torch.Generator,
-    a_base: Tensor | None = None,
-    b_base: Tensor | None = None,
+    a_base: Float[Tensor, "D"] | None = None,
+    b_base: Float[Tensor, "H"] | None = None,
     n_classes: int = 0,
     visible: Visible = "binary",
-    sigma: Tensor | None = None,
+    sigma: Float[Tensor, "D"] | None = None,
 ) -> AIS:
     """Estimate log Z of an RBM by annealed importance sampling, unbiased in Z.
 
@@ -79,23 +80,24 @@ def ais(
 
 @torch.no_grad()
 def reverse_ais(
-    W: Tensor,
-    a: Tensor,
-    b: Tensor,
-    v: Tensor,
+    W: Float[Tensor, "D H"],
+    a: Float[Tensor, "D"],
+    b: Float[Tensor, "H"],
+    v: Float[Tensor, "n D"],
     *,
-    betas: Tensor,
+    betas: Float[Tensor, "T"],
     rng: torch.Generator,
-    a_base: Tensor | None = None,
-    b_base: Tensor | None = None,
+    a_base: Float[Tensor, "D"] | None = None,
+    b_base: Float[Tensor, "H"] | None = None,
     n_classes: int = 0,
     visible: Visible = "binary",
-    sigma: Tensor | None = None,
+    sigma: Float[Tensor, "D"] | None = None,
 ) -> AIS:
     """Estimate log Z from states of the model v [n, D] by annealing them away, unbiased in 1 / Z.
 
     The path of `ais`, walked from beta = 1 to 0. Where v are exact samples, log Z is overestimated on average, as `ais`
     underestimates it: the two bracket it. Chains that have not reached the model's law break that promise.
+    Raises ValueError for betas that do not go from 0 to 1.
     Grosse, Ghahramani and Adams 2015, section 3; Burda, Grosse and Salakhutdinov 2015.
     """
     path = AnnealedPath(W, a, b, a_base, b_base, n_classes, visible, sigma)
@@ -108,14 +110,14 @@ class AnnealedPath:
 
     def __init__(
         self,
-        W: Tensor,
-        a: Tensor,
-        b: Tensor,
-        a_base: Tensor | None = None,
-        b_base: Tensor | None = None,
+        W: Float[Tensor, "D H"],
+        a: Float[Tensor, "D"],
+        b: Float[Tensor, "H"],
+        a_base: Float[Tensor, "D"] | None = None,
+        b_base: Float[Tensor, "H"] | None = None,
         n_classes: int = 0,
         visible: Visible = "binary",
-        sigma: Tensor | None = None,
+        sigma: Float[Tensor, "D"] | None = None,
     ) -> None:
         a_base, b_base = a if a_base is None else a_base, torch.zeros_like(b) if b_base is None else b_base
         self.visible, self.n_classes, self.W = visible, n_classes, W
@@ -134,7 +136,7 @@ class AnnealedPath:
         self.a, self.a_base, self.b_base = a, a_base, b_base
         self.slope, self.rise = a - a_base, b - b_base
 
-    def draw(self, inputs: Tensor, rng: torch.Generator) -> Tensor:
+    def draw(self, inputs: Float[Tensor, "n D"], rng: torch.Generator) -> Float[Tensor, "n D"]:
         """v given its inputs [n, D], which are overwritten."""
         if self.visible == "gaussian":
             return inputs.add_(torch.empty_like(inputs).normal_(generator=rng))
@@ -149,12 +151,12 @@ class AnnealedPath:
         h = _coins(inputs, rng)
         return self.draw(torch.addmm(torch.lerp(self.a_base, self.a, beta), h, self.W.T, alpha=beta), rng)
 
-    def step(self, v: Tensor, beta: float, rng: torch.Generator) -> Tensor:
+    def step(self, v: Float[Tensor, "n D"], beta: float, rng: torch.Generator) -> Float[Tensor, "n D"]:
         """A step of block Gibbs sampling at inverse temperature beta."""
         x = torch.addmm(self.rise, v, self.W)
         return self._visible(torch.add(self.b_base, x, alpha=beta), beta, rng)
 
-    def anneal(self, v: Tensor, steps: Sequence[float], rng: torch.Generator) -> Tensor:
+    def anneal(self, v: Float[Tensor, "n D"], steps: Sequence[float], rng: torch.Generator) -> Float[Tensor, "n"]:
         """sum log p*_there(v) - log p*_here(v) along the steps [n] float64, v moving after each."""
         log_w = torch.zeros(len(v), dtype=torch.float64, device=v.device)
         for here, there in pairwise(steps):
@@ -166,7 +168,7 @@ class AnnealedPath:
         return log_w + (steps[-1] - steps[0]) * self.constant
 
 
-def checked(betas: Tensor) -> list[float]:
+def checked(betas: Float[Tensor, "T"]) -> list[float]:
     """The temperatures as numbers; a one-line ValueError unless they increase from 0 to 1."""
     steps: list[float] = betas.tolist()
     if len(steps) < 2 or steps[0] != 0 or steps[-1] != 1 or any(low >= high for low, high in pairwise(steps)):
@@ -185,7 +187,7 @@ def _coins(logits: Tensor, rng: torch.Generator) -> Tensor:
     return torch.lt(bits.to(logits.dtype), logits.mul_(0.5).tanh_().mul_(2.0**31), out=logits)
 
 
-def estimate(log_w: Tensor, reverse: bool = False) -> AIS:
+def estimate(log_w: Float[Tensor, "n"], reverse: bool = False) -> AIS:
     """log mean w; in reverse, -log mean 1 / w."""
     sign = -1 if reverse else 1
     top = (sign * log_w).max()
@@ -200,13 +202,13 @@ def estimate(log_w: Tensor, reverse: bool = False) -> AIS:
 
 @torch.no_grad()
 def log_z_exact(
-    W: Tensor,
-    a: Tensor,
-    b: Tensor,
+    W: Float[Tensor, "D H"],
+    a: Float[Tensor, "D"],
+    b: Float[Tensor, "H"],
     *,
     n_classes: int = 0,
     visible: Visible = "binary",
-    sigma: Tensor | None = None,
+    sigma: Float[Tensor, "D"] | None = None,
     chunk: int = 4096,
 ) -> float:
     """log Z of an RBM in nats, by summing over all states of its smaller side in float64 (the hidden one if gaussian).

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genlearn.maths.ais import AIS, MAX_UNITS, AnnealedPath, ais, log_z_exact, reverse_ais
 from genlearn.maths.rng import make_rng
+from genlearn.shapes import Float
 
 N_CHAINS = 100
 WRONG_WAY = 6.64  # nats: (1 + g) e^-g is 1 % there
@@ -24,7 +25,7 @@ class Bracket:
         P(log Z_f - log Z >= a) <= e^-a, P(log Z - log Z_r >= a) <= e^-a     (Markov: E[Z_f] = Z, E[1 / Z_r] = 1 / Z)
         P(gap <= -g) <= (1 + g) e^-g     (each is below an exponential variable, their sum -gap below a Gamma(2) one)
 
-    since the two are independent.
+    since the two are independent. Grosse, Ghahramani and Adams 2015; Burda, Grosse and Salakhutdinov 2015.
     """
 
     forward: AIS
@@ -63,13 +64,13 @@ class Bracket:
 
 
 def bracket(
-    W: Tensor,
-    a: Tensor,
-    b: Tensor,
+    W: Float[Tensor, "D H"],
+    a: Float[Tensor, "D"],
+    b: Float[Tensor, "H"],
     *,
-    start: Tensor,
+    start: Float[Tensor, "n D"],
     n_gibbs: int,
-    betas: Tensor,
+    betas: Float[Tensor, "T"],
     rng: torch.Generator,
     n_chains: int = 100,
     **options: Any,
@@ -77,7 +78,8 @@ def bracket(
     """log Z by `ais`, and by `reverse_ais` from n_chains states, n_gibbs block Gibbs steps after `start` [n, D].
 
     `start` is repeated where it has fewer rows; `options` are those of `ais`. The better the start (images, the
-    persistent chains of training), the fewer steps it takes to the model's law.
+    persistent chains of training), the fewer steps it takes to the model's law. Raises ValueError for betas that do not
+    go from 0 to 1.
     """
     forward = ais(W, a, b, betas=betas, n_chains=n_chains, rng=rng, **options)
     path = AnnealedPath(W, a, b, **options)
@@ -110,20 +112,20 @@ class LogZ(NamedTuple):
 
 
 def log_partition(
-    W: Tensor,
-    a: Tensor,
-    b: Tensor,
+    W: Float[Tensor, "D H"],
+    a: Float[Tensor, "D"],
+    b: Float[Tensor, "H"],
     *,
-    betas: Tensor,
+    betas: Float[Tensor, "T"],
     rng: torch.Generator | None = None,
-    start: Tensor | None = None,
+    start: Float[Tensor, "n D"] | None = None,
     n_gibbs: int = 1000,
     **options: Any,
 ) -> LogZ:
     """log Z of an RBM: by enumeration where one side has at most 20 units, else by AIS with 100 chains.
 
-    With `start` [n, D], states near the model's law, the reverse estimate is made too, and a verdict noted. `rng`: by
-    default a fresh one of seed 0. `options` are those of `ais`.
+    With `start` [n, D], states near the model's law, the reverse estimate is made too, n_gibbs steps after them, and a
+    verdict noted. `rng`: by default a fresh one of seed 0. `options` are those of `ais`, as is the ValueError.
     """
     W, a, b = W.detach(), a.detach(), b.detach()
     binary = options.get("visible", "binary") == "binary" and not options.get("n_classes")

@@ -7,8 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from genlearn.shapes import Float
 
-def squared_gradient_norm(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+
+def squared_gradient_norm(f: Callable[[Tensor], Tensor], x: Float[Tensor, "B ..."]) -> Float[Tensor, "B"]:
     """||grad_x f(x)||^2 for every row: [B, ...] -> [B], differentiable in the parameters of f.
 
     `f` maps each row to a number independently of the others. Half its mean over data, times gamma, is the R1 penalty

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genlearn.shapes import Bool, Float
+
 
 class Rng(torch.Generator):
     """A generator that draws the noise of the whole batch and keeps the rows of this process.
@@ -61,12 +63,12 @@ def _empty(shape: Sequence[int], rng: torch.Generator, dtype: torch.dtype | None
 
 def uniform(
     shape: Sequence[int], rng: torch.Generator, dtype: torch.dtype | None = None, low: float = 0.0, high: float = 1.0
-) -> Tensor:
+) -> Float[Tensor, "..."]:
     """u ~ U(low, high), independent; the first axis is the batch."""
     return _rows(_empty(shape, rng, dtype).uniform_(low, high, generator=rng), rng)
 
 
-def normal(shape: Sequence[int], rng: torch.Generator, dtype: torch.dtype | None = None) -> Tensor:
+def normal(shape: Sequence[int], rng: torch.Generator, dtype: torch.dtype | None = None) -> Float[Tensor, "..."]:
     """eps ~ N(0, 1), independent; the first axis is the batch."""
     return _rows(_empty(shape, rng, dtype).normal_(generator=rng), rng)
 
@@ -83,7 +85,7 @@ def _bits(shape: Sequence[int], rng: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def bernoulli(p: Tensor, rng: torch.Generator) -> Tensor:
+def bernoulli(p: Float[Tensor, "B *d"], rng: torch.Generator) -> Float[Tensor, "B *d"]:
     """x ~ Bernoulli(p) in the type of p [B, ...] (float32 or float64), to a resolution of 2^-24.
 
     Never 0 where p = 1, nor 1 where p = 0.
@@ -93,7 +95,7 @@ def bernoulli(p: Tensor, rng: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def one_of(p: Tensor, rng: torch.Generator) -> Tensor:
+def one_of(p: Float[Tensor, "B K"], rng: torch.Generator) -> Float[Tensor, "B K"]:
     """One-hot x of Categorical(p), rows of p [B, K] adding up to 1."""
     total = p.cumsum(1)
     u = uniform((len(p), 1), rng, p.dtype) * total[:, -1:]
@@ -102,13 +104,13 @@ def one_of(p: Tensor, rng: torch.Generator) -> Tensor:
     return torch.zeros_like(p).scatter_(1, index, 1.0)
 
 
-def coins(shape: Sequence[int], p: float, rng: torch.Generator) -> Tensor:
+def coins(shape: Sequence[int], p: float, rng: torch.Generator) -> Bool[Tensor, "..."]:
     """x ~ Bernoulli(p) as booleans, one p > 0 for all; the first axis is the batch."""
     return _bits(shape, rng).le(round(p * 2**32) - 2**31 - 1)
 
 
 @torch.no_grad()
-def bernoulli_by_content(p: Tensor) -> Tensor:
+def bernoulli_by_content(p: Float[Tensor, "B *d"]) -> Float[Tensor, "B *d"]:
     """x ~ Bernoulli(p) [B, ...] from noise that depends on the row alone, on its values to the nearest 1 / 255.
 
     Neither the place of a row, nor the other rows, nor a seed changes what is drawn; 0 and 1 stay what they are.

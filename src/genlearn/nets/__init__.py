@@ -1,19 +1,33 @@
 """Networks: modules that map tensors and hold parameters and buffers, nothing else."""
 
+from genlearn.nets.boltzmann import RestrictedBoltzmann
+from genlearn.nets.constant import Constant
 from genlearn.nets.conv import BatchNorm, ConvDecoder, ConvEncoder
-from genlearn.nets.mlp import MLP, Maxout, activation, dropout
+from genlearn.nets.deep_belief import DeepBelief
+from genlearn.nets.deep_boltzmann import DeepBoltzmann, MeanFieldMLP
+from genlearn.nets.general_boltzmann import GeneralBoltzmann
+from genlearn.nets.layers import Layers
+from genlearn.nets.mlp import MLP, Maxout, activation, dropout, init_uniform
 from genlearn.nets.priors import GaussianDensity, NormalPrior, Prior, UniformPrior
 
 __all__ = [
     "MLP",
     "BatchNorm",
+    "Constant",
     "ConvDecoder",
     "ConvEncoder",
+    "DeepBelief",
+    "DeepBoltzmann",
     "GaussianDensity",
+    "GeneralBoltzmann",
+    "Layers",
     "Maxout",
+    "MeanFieldMLP",
     "NormalPrior",
     "Prior",
+    "RestrictedBoltzmann",
     "UniformPrior",
     "activation",
     "dropout",
+    "init_uniform",
 ]

@@ -12,6 +12,7 @@ from genlearn._types import Visible
 from genlearn.maths.ais import MAX_UNITS
 from genlearn.maths.partition import LogZ, log_partition
 from genlearn.maths.rng import bernoulli, normal, one_of
+from genlearn.shapes import Float, Int
 
 
 class RestrictedBoltzmann(nn.Module):
@@ -52,7 +53,7 @@ class RestrictedBoltzmann(nn.Module):
         self.register_buffer("active", torch.full((n_hidden,), 0.5))
 
     @torch.no_grad()
-    def fit_biases(self, mean: Tensor, variance: Tensor | None = None) -> None:
+    def fit_biases(self, mean: Float[Tensor, "*d"], variance: Float[Tensor, "*d"] | None = None) -> None:
         """Start from the best model without hidden units, given the mean (and, gaussian, the variance) of pixels [D].
 
         Binary: a = logit of the mean (Hinton 2012, section 8.1), kept off 0 and 1 by a hundredth; gaussian: a = 0 and
@@ -66,46 +67,46 @@ class RestrictedBoltzmann(nn.Module):
             self.sigma.copy_(sigma.clamp_min(0.01 * float(sigma.max())).clamp_min(1e-6))
             self.mean.copy_(mean.flatten())
 
-    def base_mean(self) -> Tensor:
+    def base_mean(self) -> Float[Tensor, "D"]:
         """E[v] of the model without hidden units that `fit_biases` found [D]."""
         if self.visible == "gaussian":
             return self.mean
         pixels, label = self.a_base.split((self.n_pixels, self.n_classes))
         return torch.cat([pixels.sigmoid(), label.softmax(0)])
 
-    def log_z_base(self) -> Tensor:
+    def log_z_base(self) -> Float[Tensor, ""]:
         """log Z of that model over binary v, that is of exp(a_base.v)."""
         pixels, label = self.a_base.split((self.n_pixels, self.n_classes))
         return softplus(pixels).sum() + (label.logsumexp(0) if self.n_classes else 0)
 
-    def scaled(self, v: Tensor) -> Tensor:
+    def scaled(self, v: Float[Tensor, "B ..."]) -> Float[Tensor, "B D"]:
         """v for binary units, u = (v - mean) / sigma for Gaussian ones."""
         v = v.flatten(1)
         return v if self.visible == "binary" else (v - self.mean) / self.sigma
 
-    def hidden_input(self, v: Tensor) -> Tensor:
+    def hidden_input(self, v: Float[Tensor, "B ..."]) -> Float[Tensor, "B H"]:
         """b + v W, or b + u W [B, H]."""
         return torch.addmm(self.b, self.scaled(v), self.W).to(self.W.dtype)
 
-    def visible_term(self, v: Tensor) -> Tensor:
+    def visible_term(self, v: Float[Tensor, "B ..."]) -> Float[Tensor, "B"]:
         """The part of the energy that does not depend on h [B]."""
         if self.visible == "binary":
             return -(v.flatten(1) @ self.a)
         return (self.scaled(v) - self.a).square().sum(1) / 2
 
-    def energy(self, v: Tensor, h: Tensor) -> Tensor:
+    def energy(self, v: Float[Tensor, "B ..."], h: Float[Tensor, "B H"]) -> Float[Tensor, "B"]:
         """E(v, h) [B]."""
         return self.visible_term(v) - (self.hidden_input(v) * h).sum(1)
 
-    def free_energy(self, v: Tensor) -> Tensor:
+    def free_energy(self, v: Float[Tensor, "B ..."]) -> Float[Tensor, "B"]:
         """F(v) = -log sum_h exp(-E(v, h)) [B]."""
         return self.visible_term(v) - softplus(self.hidden_input(v)).sum(1)
 
-    def p_hidden(self, v: Tensor) -> Tensor:
+    def p_hidden(self, v: Float[Tensor, "B ..."]) -> Float[Tensor, "B H"]:
         """p(h_j = 1 | v) = sigmoid(b_j + (v W)_j), or with u for v [B, H]."""
         return self.hidden_input(v).sigmoid_()
 
-    def mean_visible(self, h: Tensor) -> Tensor:
+    def mean_visible(self, h: Float[Tensor, "B H"]) -> Float[Tensor, "B D"]:
         """E[v | h]: sigmoid(a + W h) for binary units, softmax for a label, mean + sigma (a + W h) if Gaussian."""
         inputs = torch.addmm(self.a, h, self.W.T).to(self.W.dtype)
         if self.visible == "gaussian":
@@ -115,7 +116,7 @@ class RestrictedBoltzmann(nn.Module):
         pixels, label = inputs.split((self.n_pixels, self.n_classes), 1)
         return torch.cat([pixels.sigmoid(), label.softmax(1)], 1)
 
-    def sample_visible(self, mean: Tensor, rng: torch.Generator) -> Tensor:
+    def sample_visible(self, mean: Float[Tensor, "B D"], rng: torch.Generator) -> Float[Tensor, "B D"]:
         """v ~ p(v | h) from its mean [B, D]."""
         if self.visible == "gaussian":
             return mean + self.sigma * normal(mean.shape, rng, mean.dtype)
@@ -124,18 +125,20 @@ class RestrictedBoltzmann(nn.Module):
         pixels, label = mean.split((self.n_pixels, self.n_classes), 1)
         return torch.cat([bernoulli(pixels, rng), one_of(label, rng)], 1)
 
-    def with_label(self, v: Tensor, y: Tensor) -> Tensor:
+    def with_label(self, v: Float[Tensor, "B d"], y: Int[Tensor, "B"]) -> Float[Tensor, "B D"]:
         """[v, one-hot y]: pixels [B, n_pixels] and classes [B] -> [B, D]."""
         return torch.cat([v, one_hot(y, self.n_classes).to(v.dtype)], 1)
 
-    def with_drawn_label(self, v: Tensor, rng: torch.Generator, y: Tensor | None = None) -> Tensor:
+    def with_drawn_label(
+        self, v: Float[Tensor, "B d"], rng: torch.Generator, y: Int[Tensor, "B"] | None = None
+    ) -> Float[Tensor, "B D"]:
         """[v, one-hot y], drawn from p(y | v) where y [B] is -1 or not given; v itself where there are no classes."""
         if not self.n_classes:
             return v
         drawn = torch.cat([v, one_of(self.label_logits(v).softmax(1), rng)], 1)
         return drawn if y is None else torch.where((y < 0)[:, None], drawn, self.with_label(v, y.clamp_min(0)))
 
-    def label_logits(self, v: Tensor) -> Tensor:
+    def label_logits(self, v: Float[Tensor, "B d"]) -> Float[Tensor, "B K"]:
         """-F(v, y) up to what does not depend on y: pixels [B, n_pixels] -> [B, n_classes].
 
         log p(y | v) is their log-softmax, exactly (Larochelle and Bengio 2008, equation 2).
@@ -144,7 +147,7 @@ class RestrictedBoltzmann(nn.Module):
         inputs = torch.addmm(self.b, v, pixels).to(self.W.dtype)
         return self.a[self.n_pixels :] + softplus(inputs[:, None] + U).sum(2)
 
-    def p_hidden_pixels(self, v: Tensor) -> Tensor:
+    def p_hidden_pixels(self, v: Float[Tensor, "B d"]) -> Float[Tensor, "B H"]:
         """p(h | v) of pixels alone, sum_y p(y | v) p(h | v, y): [B, n_pixels] -> [B, H]."""
         if not self.n_classes:
             return self.p_hidden(v)
@@ -152,13 +155,13 @@ class RestrictedBoltzmann(nn.Module):
         inputs, p = torch.addmm(self.b, v, pixels), self.label_logits(v).softmax(1)
         return torch.einsum("by,byh->bh", p, (inputs[:, None] + U).sigmoid())
 
-    def log_unnormalised(self, v: Tensor) -> Tensor:
+    def log_unnormalised(self, v: Float[Tensor, "B d"]) -> Float[Tensor, "B"]:
         """log p*(v) = -F(v), of pixels alone: a label is summed out, [B, n_pixels] -> [B]."""
         if not self.n_classes:
             return -self.free_energy(v)
         return v @ self.a[: self.n_pixels] + self.label_logits(v).logsumexp(1)
 
-    def gibbs(self, h: Tensor, rng: torch.Generator) -> Tensor:
+    def gibbs(self, h: Float[Tensor, "B H"], rng: torch.Generator) -> Float[Tensor, "B D"]:
         """v ~ p(v | h) [B, D], half a step of block Gibbs sampling."""
         return self.sample_visible(self.mean_visible(h), rng)
 
@@ -168,7 +171,9 @@ class RestrictedBoltzmann(nn.Module):
         n_visible, n_hidden = self.W.shape
         return n_hidden <= MAX_UNITS or (self.visible == "binary" and not self.n_classes and n_visible <= MAX_UNITS)
 
-    def log_partition(self, betas: Tensor, rng: torch.Generator | None = None, start: Tensor | None = None) -> LogZ:
+    def log_partition(
+        self, betas: Float[Tensor, "T"], rng: torch.Generator | None = None, start: Float[Tensor, "n d"] | None = None
+    ) -> LogZ:
         """log Z in nats: exact where enumerable, else by AIS from the base model.
 
         start: pixels [n, n_pixels] near the model's law, for the reverse estimate and a verdict.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from genlearn.parallel import all_sum, world
+from genlearn.shapes import Float
 
 
 class BatchNorm(nn.Module):
@@ -28,7 +29,8 @@ class BatchNorm(nn.Module):
         self.register_buffer("var", torch.ones(channels))
         self.eps, self.momentum = eps, momentum
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B C *hw"]) -> Float[Tensor, "B C *hw"]:
+        """y, of the shape of x; in training mode the running statistics move."""
         if not self.training or world()[1] == 1:
             return nn.functional.batch_norm(
                 x, self.mean, self.var, self.weight, self.bias, self.training, self.momentum, self.eps
@@ -80,7 +82,8 @@ class ConvEncoder(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.out = nn.Linear(channels[-1] * sizes[-1][0] * sizes[-1][1], n_out)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B n_out"]:
+        """Codes: [B, C, H, W] -> [B, n_out]."""
         y: Tensor = self.out(self.layers(x).flatten(1))
         return y
 
@@ -101,6 +104,7 @@ class ConvDecoder(nn.Module):
             layers += [BatchNorm(n), nn.ReLU(), nn.ConvTranspose2d(n, m, 3, 2, 1, output_padding=padding)]
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, z: Tensor) -> Tensor:
+    def forward(self, z: Float[Tensor, "B n_in"]) -> Float[Tensor, "B C H W"]:
+        """Images: [B, n_in] -> [B, C, H, W]."""
         x: Tensor = self.layers(self.inp(z).unflatten(1, self.first))
         return x

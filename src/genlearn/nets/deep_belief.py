@@ -12,6 +12,7 @@ from torch.nn.functional import softplus
 from genlearn.maths.rng import bernoulli
 from genlearn.nets.boltzmann import RestrictedBoltzmann
 from genlearn.nets.layers import Layers
+from genlearn.shapes import Float
 
 
 class DeepBelief(nn.Module):
@@ -42,26 +43,26 @@ class DeepBelief(nn.Module):
         self.up[i].weight.copy_(self.layers[i].W.T)
         self.up[i].bias.copy_(self.layers[i].b)
 
-    def q(self, i: int, x: Tensor) -> Tensor:
+    def q(self, i: int, x: Float[Tensor, "B H"]) -> Float[Tensor, "B H2"]:
         """q(x_{i+1} = 1 | x_i) [B, H_{i+1}]."""
         inputs: Tensor = self.up[i](x)
         return inputs.to(x.dtype).sigmoid_()
 
-    def ascend(self, v: Tensor, n: int) -> Tensor:
+    def ascend(self, v: Float[Tensor, "B ..."], n: int) -> Float[Tensor, "B H"]:
         """Means of the n-th hidden layer, each from the means below [B, H_n]."""
         x = v.flatten(1)
         for i in range(n):
             x = self.q(i, x)
         return x
 
-    def recognise(self, v: Tensor, rng: torch.Generator) -> list[Tensor]:
+    def recognise(self, v: Float[Tensor, "B ..."], rng: torch.Generator) -> list[Float[Tensor, "B _"]]:
         """Binary states [x_1 .. x_{L-1}] drawn from q, bottom up."""
         states = [v.flatten(1)]
         for i in range(len(self.up)):
             states.append(bernoulli(self.q(i, states[-1]), rng))
         return states[1:]
 
-    def generate(self, x: Tensor, rng: torch.Generator) -> list[Tensor]:
+    def generate(self, x: Float[Tensor, "B H"], rng: torch.Generator) -> list[Float[Tensor, "B _"]]:
         """From states of x_{L-1}: [E[v | x_1], x_1 .. x_{L-1}], drawn top down."""
         states = [x]
         for i in range(len(self.layers) - 1, -1, -1):
@@ -69,7 +70,9 @@ class DeepBelief(nn.Module):
             states.insert(0, bernoulli(mean, rng) if i else mean)
         return states
 
-    def bound(self, v: Tensor, log_z: float, noise: Sequence[Tensor]) -> Tensor:
+    def bound(
+        self, v: Float[Tensor, "B ..."], log_z: float, noise: Sequence[Float[Tensor, "S _ _"]]
+    ) -> Float[Tensor, "B"]:
         """E_q[log p(v | x_1) + .. + log p*_top(x_{L-1}) - log q(x | v)] - log Z <= log p(v) in nats [B].
 
         noise: for each layer 1 .. L-1, uniform numbers [S, B or 1, H_i]; the mean over S draws. Each gives log p(v)

@@ -11,6 +11,7 @@ from genlearn.maths.ais import MAX_UNITS
 from genlearn.maths.partition import LogZ, log_partition
 from genlearn.nets.layers import Layers
 from genlearn.nets.mlp import dropout
+from genlearn.shapes import Float
 
 
 class DeepBoltzmann(nn.Module):
@@ -42,27 +43,27 @@ class DeepBoltzmann(nn.Module):
         self.register_buffer("a_base", torch.zeros(sizes[0]))
         self.register_buffer("center", torch.zeros(sum(sizes)))
 
-    def energy(self, x: Sequence[Tensor]) -> Tensor:
+    def energy(self, x: Sequence[Float[Tensor, "B _"]]) -> Float[Tensor, "B"]:
         """E of states [B]; with means in the place of hidden states, its mean under the factorial law."""
         energy = -(x[0] @ self.a)
         for W, b, low, high in zip(self.W, self.b, x, x[1:], strict=False):
             energy = energy - (torch.addmm(b, low, W) * high).sum(1)
         return energy
 
-    def mean(self, i: int, x: Sequence[Tensor]) -> Tensor:
+    def mean(self, i: int, x: Sequence[Float[Tensor, "B _"]]) -> Float[Tensor, "B H"]:
         """p(x_i = 1 | its neighbours) = sigmoid(b_i + x_{i-1} W_i + W_{i+1} x_{i+1}) [B, H_i]."""
         inputs = self.a if i == 0 else torch.addmm(self.b[i - 1], x[i - 1], self.W[i - 1])
         if i < self.top:
             inputs = torch.addmm(inputs, x[i + 1], self.W[i].T)
         return inputs.to(self.a.dtype).sigmoid_()
 
-    def unpack(self, odd: Tensor) -> list[Tensor]:
+    def unpack(self, odd: Float[Tensor, "B _"]) -> list[Float[Tensor, "B _"]]:
         """A state whose odd layers are the columns of `odd`, from which a chain can go on."""
         x = [odd] * (self.top + 1)
         x[1::2] = odd.split(self.sizes[1::2], 1)
         return x
 
-    def mean_field(self, v: Tensor, n_steps: int) -> list[Tensor]:
+    def mean_field(self, v: Float[Tensor, "B ..."], n_steps: int) -> list[Float[Tensor, "B _"]]:
         """[v, mu_1 .. mu_L], the means of a factorial q(h | v) near p(h | v), by coordinate ascent on its bound.
 
         From a bottom-up pass with doubled inputs, for the layer above that is not there yet, each step sets the odd
@@ -82,14 +83,14 @@ class DeepBoltzmann(nn.Module):
                 x[i] = self.mean(i, x)
         return x
 
-    def bound(self, x: Sequence[Tensor], log_z: float | Tensor) -> Tensor:
+    def bound(self, x: Sequence[Float[Tensor, "B _"]], log_z: float | Float[Tensor, ""]) -> Float[Tensor, "B"]:
         """-E(v, mu) + H(mu) - log Z <= log p(v) in nats [B], for [v, mu_1 .. mu_L] (2009, equation 12)."""
         value = -self.energy(x) - log_z
         for m in x[1:]:
             value = value - (torch.xlogy(m, m) + torch.xlogy(1 - m, 1 - m)).sum(1)
         return value
 
-    def bipartite(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def bipartite(self) -> tuple[Float[Tensor, "D H"], Float[Tensor, "D"], Float[Tensor, "H"], Float[Tensor, "H"]]:
         """(W, a, b, b_base) of the same machine as an RBM: rows are the odd layers, columns the even ones, v first.
 
         b_base: a_base for v, 0 for hidden units; where AIS begins, with the odd layers as its state.
@@ -106,7 +107,9 @@ class DeepBoltzmann(nn.Module):
         """Whether log Z is a sum over 2^20 states at most, of the odd layers or of the even ones."""
         return min(sum(self.sizes[0::2]), sum(self.sizes[1::2])) <= MAX_UNITS
 
-    def log_partition(self, betas: Tensor, rng: torch.Generator | None = None, start: Tensor | None = None) -> LogZ:
+    def log_partition(
+        self, betas: Float[Tensor, "T"], rng: torch.Generator | None = None, start: Float[Tensor, "n _"] | None = None
+    ) -> LogZ:
         """log Z in nats: exact where the odd or the even layers have 20 units at most, else by AIS.
 
         Its state is the odd layers, from fair coins; the even ones, v included, are summed out (2009, section 4).
@@ -124,12 +127,12 @@ class DeepBoltzmann(nn.Module):
 
     # --- pretraining: an RBM (x_{i-1}, x_i) a layer; a layer that will have two neighbours gets its input doubled
 
-    def up(self, i: int, low: Tensor) -> Tensor:
+    def up(self, i: int, low: Float[Tensor, "B _"]) -> Float[Tensor, "B H"]:
         """p(x_i | x_{i-1}) = sigmoid(b_i + 2 x_{i-1} W_i) in the i-th RBM, not doubled at the top [B, H_i]."""
         doubled = 1 if i == self.top else 2
         return torch.addmm(self.b[i - 1], low, self.W[i - 1], alpha=doubled).to(self.a.dtype).sigmoid_()
 
-    def down(self, i: int, high: Tensor) -> Tensor:
+    def down(self, i: int, high: Float[Tensor, "B _"]) -> Float[Tensor, "B H"]:
         """p(x_{i-1} | x_i) = sigmoid(below_{i-1} + 2 W_i x_i), at the bottom sigmoid(a + W_1 h_1) [B, H_{i-1}]."""
         bias, doubled = (self.a, 1) if i == 1 else (self.below[i - 2], 2)
         return torch.addmm(bias, high, self.W[i - 1].T, alpha=doubled).to(self.a.dtype).sigmoid_()
@@ -170,7 +173,8 @@ class MeanFieldMLP(nn.Module):
             layer.weight.copy_(torch.cat(W).T)
             layer.bias.copy_(net.b[i])
 
-    def forward(self, x: Tensor, rng: torch.Generator | None = None) -> Tensor:
+    def forward(self, x: Float[Tensor, "B _"], rng: torch.Generator | None = None) -> Float[Tensor, "B K"]:
+        """Logits: [B, D + H_2 + .. + H_L] -> [B, K]; dropout where `rng` is given."""
         h, *q = x.split((self.sizes[0], *self.sizes[2:]), 1)
         for layer, above in zip(self.hidden, [*q, None], strict=True):
             h = layer(h if above is None else torch.cat([h, above], 1)).sigmoid()

@@ -14,6 +14,7 @@ from genlearn.maths.ais import AIS, MAX_UNITS, checked, estimate
 from genlearn.maths.partition import N_CHAINS, Bracket, LogZ
 from genlearn.maths.rng import bernoulli, make_rng
 from genlearn.maths.sweeps import gibbs, sweep
+from genlearn.shapes import Float
 
 
 class GeneralBoltzmann(nn.Module):
@@ -45,46 +46,46 @@ class GeneralBoltzmann(nn.Module):
         self.register_buffer("a_base", torch.zeros(n_visible))
 
     @property
-    def r(self) -> Tensor:
+    def r(self) -> Float[Tensor, "D D"]:
         """Weights between visible units [D, D]."""
         return self.r_upper.triu(1) + self.r_upper.triu(1).T
 
     @property
-    def t(self) -> Tensor:
+    def t(self) -> Float[Tensor, "H H"]:
         """Weights between hidden units [H, H]."""
         return self.t_upper.triu(1) + self.t_upper.triu(1).T
 
     @property
-    def J(self) -> Tensor:
+    def J(self) -> Float[Tensor, "N N"]:
         """All weights [D + H, D + H]."""
         return torch.cat([torch.cat([self.r, self.w], 1), torch.cat([self.w.T, self.t], 1)])
 
     @property
-    def c(self) -> Tensor:
+    def c(self) -> Float[Tensor, "N"]:
         """All biases [D + H]."""
         return torch.cat([self.a, self.b])
 
     @torch.no_grad()
-    def fit_biases(self, mean: Tensor) -> None:
+    def fit_biases(self, mean: Float[Tensor, "..."]) -> None:
         """Start from the best model without weights: a = logit of the mean pixels [D], kept off 0 and 1 by .01."""
         self.a.copy_(mean.flatten().clamp(0.01, 0.99).logit())
         self.a_base.copy_(self.a)
 
     # --- energies
 
-    def visible_term(self, v: Tensor) -> Tensor:
+    def visible_term(self, v: Float[Tensor, "B D"]) -> Float[Tensor, "B"]:
         """The part of the energy that does not depend on h [B]."""
         return -(v @ self.a) - ((v @ self.r) * v).sum(1) / 2
 
-    def hidden_input(self, v: Tensor) -> Tensor:
+    def hidden_input(self, v: Float[Tensor, "B D"]) -> Float[Tensor, "B H"]:
         """b + v w, the input of the hidden units from below [B, H]."""
         return torch.addmm(self.b, v, self.w)
 
-    def energy(self, v: Tensor, h: Tensor) -> Tensor:
+    def energy(self, v: Float[Tensor, "B D"], h: Float[Tensor, "B H"]) -> Float[Tensor, "B"]:
         """E(v, h) [B]; multilinear, so with the means of independent units it is the mean energy."""
         return self.visible_term(v) - ((self.hidden_input(v) + h @ self.t / 2) * h).sum(1)
 
-    def free_energy(self, v: Tensor) -> Tensor:
+    def free_energy(self, v: Float[Tensor, "B D"]) -> Float[Tensor, "B"]:
         """F(v) = -log sum_h exp(-E(v, h)) [B], exact; ValueError beyond 20 hidden units."""
         x = self.hidden_input(v)
         sums = [torch.logsumexp(self._log_joint(x, h.to(x)), 1) for h in states(len(self.b))]
@@ -95,7 +96,7 @@ class GeneralBoltzmann(nn.Module):
         """-E(v, h) without the visible term, of every input x [B, H] with every h [M, H]: [B, M]."""
         return x @ h.T + ((h @ self.t) * h).sum(1) / 2
 
-    def p_hidden(self, v: Tensor) -> Tensor:
+    def p_hidden(self, v: Float[Tensor, "B D"]) -> Float[Tensor, "B H"]:
         """p(h_j = 1 | v) [B, H], exact; ValueError beyond 20 hidden units."""
         x, evidence = self.hidden_input(v), self.visible_term(v) - self.free_energy(v)
         return torch.stack(
@@ -108,7 +109,7 @@ class GeneralBoltzmann(nn.Module):
         return float(torch.stack([p.logsumexp(0) for _, p in self._log_states()]).logsumexp(0))
 
     @torch.no_grad()
-    def marginals(self) -> Tensor:
+    def marginals(self) -> Float[Tensor, "N"]:
         """p(s_i = 1) of every unit [D + H] float64, exact; ValueError beyond 20 units."""
         log_z = self.log_z_exact()
         return torch.stack([(p - log_z).exp() @ s for s, p in self._log_states()]).sum(0)
@@ -122,7 +123,7 @@ class GeneralBoltzmann(nn.Module):
     # --- mean field
 
     @torch.no_grad()
-    def mean_hidden(self, v: Tensor, n: int) -> Tensor:
+    def mean_hidden(self, v: Float[Tensor, "B D"], n: int) -> Float[Tensor, "B H"]:
         """mu [B, H] after n sweeps of mu_j = sigmoid(b_j + (v w)_j + (mu t)_j) (Salakhutdinov and Hinton 2009, 8).
 
         One unit after the other: each step can only raise the bound, which simultaneous steps do not promise.
@@ -133,20 +134,20 @@ class GeneralBoltzmann(nn.Module):
             sweep(t, x, mu)
         return mu.T.contiguous()
 
-    def bound(self, v: Tensor, mu: Tensor) -> Tensor:
+    def bound(self, v: Float[Tensor, "B D"], mu: Float[Tensor, "B H"]) -> Float[Tensor, "B"]:
         """-E(v, mu) + entropy of mu <= -F(v), for independent hidden units of means mu [B, H]: [B]."""
         entropy: Tensor = torch.special.entr(mu) + torch.special.entr(1 - mu)
         return entropy.sum(1) - self.energy(v, mu)
 
     # --- conditionals and annealing
 
-    def conditional_visible(self, s: Tensor) -> Tensor:
+    def conditional_visible(self, s: Float[Tensor, "B N"]) -> Float[Tensor, "B D"]:
         """p(v_i = 1 | all other units) [B, D]."""
         D = len(self.a)
         return torch.addmm(self.a, s[:, :D], self.r).addmm_(s[:, D:], self.w.T).sigmoid_()
 
     @torch.no_grad()
-    def ais(self, *, betas: Tensor, n_chains: int, rng: torch.Generator) -> AIS:
+    def ais(self, *, betas: Float[Tensor, "T"], n_chains: int, rng: torch.Generator) -> AIS:
         """Estimate log Z by annealed importance sampling, unbiased in Z (Neal 2001).
 
         p*_beta(s) = exp((1 - beta) a_base.v + beta (s J s / 2 + c.s)), betas increasing from 0 to 1; the hidden units
@@ -156,7 +157,7 @@ class GeneralBoltzmann(nn.Module):
         return estimate(softplus(self._base.double()).sum() + self._anneal(s, checked(betas), rng))
 
     @torch.no_grad()
-    def reverse_ais(self, s: Tensor, *, betas: Tensor, rng: torch.Generator) -> AIS:
+    def reverse_ais(self, s: Float[Tensor, "n N"], *, betas: Float[Tensor, "T"], rng: torch.Generator) -> AIS:
         """Estimate log Z from states of the model s [n, D + H], unbiased in 1 / Z: the path of `ais` from 1 to 0."""
         log_w = softplus(self._base.double()).sum() - self._anneal(s, checked(betas)[::-1], rng)
         return estimate(log_w, reverse=True)
@@ -179,7 +180,7 @@ class GeneralBoltzmann(nn.Module):
         """Whether log Z is a sum over 2^20 states at most."""
         return len(self.c) <= MAX_UNITS
 
-    def log_partition(self, betas: Tensor, start: Tensor, n_gibbs: int = 200) -> LogZ:
+    def log_partition(self, betas: Float[Tensor, "T"], start: Float[Tensor, "n N"], n_gibbs: int = 200) -> LogZ:
         """log Z in nats: exact up to 20 units, else by AIS with 100 chains, forward and in reverse, and a verdict.
 
         The reverse runs start from states near the model's law, n_gibbs sweeps after `start` [n, D + H].

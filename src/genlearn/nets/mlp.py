@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from genlearn.maths.rng import coins
+from genlearn.shapes import Float
+from genlearn.words import unknown
 
 Activation: TypeAlias = Literal["relu", "tanh", "leaky_relu", "softplus", "sigmoid", "elu", "silu"]
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -23,12 +25,17 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 def activation(name: str) -> nn.Module:
-    """The module of an activation by name; leaky ReLU has slope 0.2 (Radford et al. 2016)."""
+    """The module of an activation by name; leaky ReLU has slope 0.2 (Radford et al. 2016). ValueError if unknown."""
+    if name not in ACTIVATIONS:
+        raise ValueError(unknown("activation", name, ACTIVATIONS))
     return nn.LeakyReLU(0.2) if name == "leaky_relu" else ACTIVATIONS[name]()
 
 
-def dropout(x: Tensor, p: float, rng: torch.Generator | None) -> Tensor:
-    """x m / (1 - p) with m ~ Bernoulli(1 - p) for every element; x itself if `rng` is None or p = 0."""
+def dropout(x: Float[Tensor, "*d"], p: float, rng: torch.Generator | None) -> Float[Tensor, "*d"]:
+    """x m / (1 - p) with m ~ Bernoulli(1 - p) for every element; x itself if `rng` is None or p = 0.
+
+    Hinton et al. 2012 (dropout), with the factor in training.
+    """
     if rng is None or p == 0:
         return x
     return x * (coins(x.shape, 1 - p, rng) * x.new_tensor(1 / (1 - p)))
@@ -48,7 +55,8 @@ class Maxout(nn.Module):
         self.pieces = pieces
         self.linear = nn.Linear(n_in, units * pieces)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "B n_in"]) -> Float[Tensor, "B units"]:
+        """h: [B, n_in] -> [B, units]."""
         y: Tensor = _Max.apply(self.linear(x).unflatten(1, (self.pieces, -1)))  # type: ignore[no-untyped-call]
         return y
 
@@ -95,14 +103,15 @@ class MLP(nn.Module):
         self.out = nn.Linear(*pairs[-1])
         self.input_dropout, self.dropout = input_dropout, dropout
 
-    def features(self, x: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """The last hidden layer [B, sizes[-2]]."""
+    def features(self, x: Float[Tensor, "B ..."], rng: torch.Generator | None = None) -> Float[Tensor, "B _"]:
+        """The last hidden layer: [B, ...] -> [B, sizes[-2]]."""
         x = x.flatten(1)
         for i, layer in enumerate(self.hidden):
             x = layer(dropout(x, self.dropout if i else self.input_dropout, rng))
         return x
 
-    def forward(self, x: Tensor, rng: torch.Generator | None = None) -> Tensor:
+    def forward(self, x: Float[Tensor, "B ..."], rng: torch.Generator | None = None) -> Float[Tensor, "B _"]:
+        """The outputs: [B, ...] -> [B, sizes[-1]]; dropout where `rng` is given."""
         last = self.dropout if len(self.hidden) else self.input_dropout
         y: Tensor = self.out(dropout(self.features(x, rng), last, rng))
         return y

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from genlearn.maths.rng import normal, uniform
+from genlearn.shapes import Float
 
 
 class Prior(nn.Module):
@@ -19,11 +20,11 @@ class Prior(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.zeros(d))
 
-    def draw(self, n: int, rng: torch.Generator) -> Tensor:
+    def draw(self, n: int, rng: torch.Generator) -> Float[Tensor, "{n} d"]:
         """n independent codes [n, d]."""
         raise NotImplementedError
 
-    def log_prob(self, z: Tensor) -> Tensor:
+    def log_prob(self, z: Float[Tensor, "n d"]) -> Float[Tensor, "n"]:
         """log p(z) in nats: [n, d] -> [n]."""
         raise NotImplementedError
 
@@ -31,11 +32,11 @@ class Prior(nn.Module):
 class NormalPrior(Prior):
     """N(0, I)."""
 
-    def draw(self, n: int, rng: torch.Generator) -> Tensor:
+    def draw(self, n: int, rng: torch.Generator) -> Float[Tensor, "{n} d"]:
         """n independent codes [n, d]."""
         return normal((n, len(self.mean)), rng, self.mean.dtype)
 
-    def log_prob(self, z: Tensor) -> Tensor:
+    def log_prob(self, z: Float[Tensor, "n d"]) -> Float[Tensor, "n"]:
         """log p(z) in nats: [n, d] -> [n]."""
         return -0.5 * (z.square() + math.log(2 * math.pi)).sum(1)
 
@@ -43,11 +44,11 @@ class NormalPrior(Prior):
 class UniformPrior(Prior):
     """U(-sqrt 3, sqrt 3), which has unit variance, for each coordinate."""
 
-    def draw(self, n: int, rng: torch.Generator) -> Tensor:
+    def draw(self, n: int, rng: torch.Generator) -> Float[Tensor, "{n} d"]:
         """n independent codes [n, d]."""
         return uniform((n, len(self.mean)), rng, self.mean.dtype, -math.sqrt(3), math.sqrt(3))
 
-    def log_prob(self, z: Tensor) -> Tensor:
+    def log_prob(self, z: Float[Tensor, "n d"]) -> Float[Tensor, "n"]:
         """log p(z) in nats: [n, d] -> [n], minus infinity outside."""
         inside = z.abs().amax(1) <= math.sqrt(3)
         return torch.where(inside, -z.shape[1] * math.log(2 * math.sqrt(3)), -math.inf).to(z.dtype)
@@ -63,7 +64,7 @@ class GaussianDensity(Prior):
         self.register_buffer("scale", torch.eye(d))
 
     @torch.no_grad()
-    def fit(self, z: Tensor) -> None:
+    def fit(self, z: Float[Tensor, "n d"]) -> None:
         """Take mean and covariance of codes [n, d]."""
         centred = (z - z.mean(0)).double()
         covariance = centred.T @ centred / len(z)
@@ -71,11 +72,11 @@ class GaussianDensity(Prior):
         self.mean.copy_(z.mean(0))
         self.scale.copy_(torch.linalg.cholesky(covariance))
 
-    def draw(self, n: int, rng: torch.Generator) -> Tensor:
+    def draw(self, n: int, rng: torch.Generator) -> Float[Tensor, "{n} d"]:
         """n independent codes [n, d]."""
         return torch.addmm(self.mean, normal((n, len(self.mean)), rng, self.mean.dtype), self.scale.T)
 
-    def log_prob(self, z: Tensor) -> Tensor:
+    def log_prob(self, z: Float[Tensor, "n d"]) -> Float[Tensor, "n"]:
         """log p(z) in nats: [n, d] -> [n]."""
         u = torch.linalg.solve_triangular(self.scale, (z - self.mean).T, upper=False).T
         squares: Tensor = (u.square() + math.log(2 * math.pi)).sum(1)

@@ -16,6 +16,7 @@ from genlearn.maths.rng import bernoulli
 from genlearn.nets.boltzmann import RestrictedBoltzmann
 from genlearn.nets.deep_boltzmann import DeepBoltzmann
 from genlearn.nets.general_boltzmann import GeneralBoltzmann
+from genlearn.shapes import Bool, Float
 
 State = TypeVar("State")
 
@@ -30,8 +31,8 @@ def after(n: int, chain: Iterator[State]) -> State:
 
 @torch.no_grad()
 def rbm_chain(
-    net: RestrictedBoltzmann, v: Tensor, rng: torch.Generator, known: Tensor | None = None
-) -> Iterator[tuple[Tensor, Tensor]]:
+    net: RestrictedBoltzmann, v: Float[Tensor, "B D"], rng: torch.Generator, known: Bool[Tensor, "B D"] | None = None
+) -> Iterator[tuple[Float[Tensor, "B D"], Float[Tensor, "B D"]]]:
     """States (v, E[v | h]) of block Gibbs sampling from v [B, D]; v stays where `known` [B, D] is true."""
     clamped = v
     while True:
@@ -43,7 +44,9 @@ def rbm_chain(
 
 
 @torch.no_grad()
-def from_hidden(net: RestrictedBoltzmann, h: Tensor, k: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+def from_hidden(
+    net: RestrictedBoltzmann, h: Float[Tensor, "M H"], k: int, rng: torch.Generator
+) -> tuple[Float[Tensor, "M D"], Float[Tensor, "M H"]]:
     """(v, p(h | v)) after k steps of block Gibbs sampling from h [M, H].
 
     From hidden states of the data, those of contrastive divergence (Hinton 2002).
@@ -59,8 +62,8 @@ def from_hidden(net: RestrictedBoltzmann, h: Tensor, k: int, rng: torch.Generato
 
 @torch.no_grad()
 def dbm_chain(
-    net: DeepBoltzmann, x: list[Tensor], rng: torch.Generator, known: Tensor | None = None
-) -> Iterator[tuple[list[Tensor], Tensor]]:
+    net: DeepBoltzmann, x: list[Float[Tensor, "B _"]], rng: torch.Generator, known: Bool[Tensor, "B D"] | None = None
+) -> Iterator[tuple[list[Float[Tensor, "B _"]], Float[Tensor, "B D"]]]:
     """States ([v, h_1 .. h_L], E[v | h_1]) of Gibbs sampling: the even layers given the odd ones of x, and conversely.
 
     A step ends with the even layers: the odd ones are those which they were drawn from. v stays where `known` [B, D] is
@@ -77,7 +80,7 @@ def dbm_chain(
 
 
 @torch.no_grad()
-def dbm_start(net: DeepBoltzmann, v: Tensor, rng: torch.Generator) -> list[Tensor]:
+def dbm_start(net: DeepBoltzmann, v: Float[Tensor, "B D"], rng: torch.Generator) -> list[Float[Tensor, "B _"]]:
     """A state for `dbm_chain` from images v [B, D]: the odd layers drawn given mean-field means of the even ones."""
     x = net.mean_field(v, 1)
     _draw(net, x, 1, rng)
@@ -94,7 +97,9 @@ def _draw(net: DeepBoltzmann, x: list[Tensor], first: int, rng: torch.Generator)
 
 
 @torch.no_grad()
-def bm_chain(net: GeneralBoltzmann, s: Tensor, rng: torch.Generator, clamp: Tensor | None = None) -> Iterator[Tensor]:
+def bm_chain(
+    net: GeneralBoltzmann, s: Float[Tensor, "B N"], rng: torch.Generator, clamp: Float[Tensor, "B D"] | None = None
+) -> Iterator[Float[Tensor, "B N"]]:
     """States s = (v, h) [B, D + H], a sweep of all units apart; clamp [B, D]: 0, 1 hold a pixel, NaN leaves it free."""
     J, c = net.J, net.c
     if clamp is not None:
@@ -107,7 +112,7 @@ def bm_chain(net: GeneralBoltzmann, s: Tensor, rng: torch.Generator, clamp: Tens
 
 
 @torch.no_grad()
-def settle(net: GeneralBoltzmann, v: Tensor, rng: torch.Generator, n: int) -> Tensor:
+def settle(net: GeneralBoltzmann, v: Float[Tensor, "B D"], rng: torch.Generator, n: int) -> Float[Tensor, "B H"]:
     """h [B, H] after n sweeps over the hidden units with v held, from h drawn without their own weights."""
     x = net.hidden_input(v)
     return sweeps.gibbs(net.t, x, bernoulli(x.sigmoid(), rng), rng, n)
@@ -117,7 +122,7 @@ def settle(net: GeneralBoltzmann, v: Tensor, rng: torch.Generator, n: int) -> Te
 
 
 @torch.no_grad()
-def bit_chain(energy: Energy, v: Tensor, rng: torch.Generator) -> Iterator[Tensor]:
+def bit_chain(energy: Energy, v: Float[Tensor, "B *d"], rng: torch.Generator) -> Iterator[Float[Tensor, "B *d"]]:
     """States of Gibbs sampling, bit after bit, from v [B, ...] in {0, 1}, a sweep apart; exp(-E) is invariant."""
     while True:
         for i in range(math.prod(v.shape[1:])):

@@ -9,14 +9,17 @@ from torch import Tensor
 
 from genlearn.maths.flips import Energy
 from genlearn.maths.rng import normal, uniform
+from genlearn.shapes import Float
 
 
 @torch.no_grad()
-def langevin_chain(energy: Energy, x: Tensor, step: float, rng: torch.Generator) -> Iterator[Tensor]:
+def langevin_chain(
+    energy: Energy, x: Float[Tensor, "B *d"], step: float, rng: torch.Generator
+) -> Iterator[Float[Tensor, "B *d"]]:
     """States of the Metropolis-adjusted Langevin algorithm from x [B, ...], endlessly; exp(-E) is invariant.
 
-    Proposes y = x - step/2 grad E(x) + sqrt(step) eps (Roberts and Tweedie 1996); it is not the unadjusted chain, which
-    keeps another law.
+    Proposes y = x - step/2 grad E(x) + sqrt(step) eps (Roberts and Tweedie 1996), step > 0 in the units of x squared;
+    it is not the unadjusted chain, which keeps another law.
     """
 
     def at(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

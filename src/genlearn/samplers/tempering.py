@@ -11,12 +11,13 @@ from genlearn.maths.rng import Rng, bernoulli, uniform
 from genlearn.nets.boltzmann import RestrictedBoltzmann
 from genlearn.samplers.gibbs import after
 from genlearn.samplers.persistent import Chains
+from genlearn.shapes import Float
 
 
 @torch.no_grad()
 def tempered_chain(
-    net: RestrictedBoltzmann, h: Tensor, betas: Sequence[float], rng: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
+    net: RestrictedBoltzmann, h: Float[Tensor, "n T H"], betas: Sequence[float], rng: torch.Generator
+) -> Iterator[tuple[Float[Tensor, "n T D"], Float[Tensor, "n T H"]]]:
     """States (v [n, T, D], h [n, T, H]) at inverse temperatures beta_1 > ... > beta_T, which are exchanged.
 
     The law at beta is exp((1 - beta) a_base.v - beta E(v, h)); after a step of block Gibbs sampling at each, neighbours
@@ -56,8 +57,11 @@ def _exchanged(G: Tensor, beta: Tensor, rng: torch.Generator) -> Tensor:
 @torch.no_grad()
 def from_tempered_chains(
     net: RestrictedBoltzmann, chains: Chains, betas: Sequence[float], k: int, rng: Rng
-) -> tuple[Tensor, Tensor]:
-    """(v, p(h | v)) at the first temperature after k steps of the persistent chains, whose states are h [n, T, H]."""
+) -> tuple[Float[Tensor, "n D"], Float[Tensor, "n H"]]:
+    """(v, p(h | v)) at the first temperature after k steps of the persistent chains, whose states are h [n, T, H].
+
+    Desjardins et al. 2010.
+    """
     v, h = after(k, tempered_chain(net, chains.mine(rng), betas, rng))
     chains.keep(h)
     v = v[:, 0].contiguous()

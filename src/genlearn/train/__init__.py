@@ -3,13 +3,13 @@
 from genlearn._types import Batch, Logs, Nets
 from genlearn.train.average import Average
 from genlearn.train.checkpoint import Keeper
-from genlearn.train.game import Budget, Game, JointLoss, Loss, Player, Prepare, Setup, Stage
+from genlearn.train.game import Budget, Game, JointLoss, Loss, Move, Player, Playing, Prepare, Setup, Stage
 from genlearn.train.journal import Journal
 from genlearn.train.loop import Diverged, Progress, Training
 from genlearn.train.monitor import Monitor
 from genlearn.train.optim import Optimizer, OptimizerName
 from genlearn.train.schedules import Schedule
-from genlearn.train.stop import Stop
+from genlearn.train.stop import Stop, Stopped
 from genlearn.train.stream import Stream
 
 __all__ = [
@@ -24,16 +24,19 @@ __all__ = [
     "Logs",
     "Loss",
     "Monitor",
+    "Move",
     "Nets",
     "Optimizer",
     "OptimizerName",
     "Player",
+    "Playing",
     "Prepare",
     "Progress",
     "Schedule",
     "Setup",
     "Stage",
     "Stop",
+    "Stopped",
     "Stream",
     "Training",
 ]

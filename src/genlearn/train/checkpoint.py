@@ -94,7 +94,10 @@ class Keeper:
             path.unlink()
 
     def latest(self) -> dict[str, Any] | None:
-        """The newest checkpoint that can be read, or None; a damaged one is passed over with a warning."""
+        """The newest checkpoint that can be read, or None; a damaged one is passed over with a warning.
+
+        Raises ValueError where there are some and none can be read.
+        """
         damaged: ValueError | None = None
         for path in reversed(self.paths()):
             try:

@@ -80,7 +80,7 @@ class Player:
     clip: float | None = None
 
     def parameters(self, nets: Nets) -> list[tuple[str, nn.Parameter]]:
-        """The named parameters that it owns."""
+        """The named parameters that it owns; ValueError where there are none."""
         owned = [(name, p) for name, p in nets.named_parameters() if any(_below(name, own) for own in self.owns)]
         if not owned:
             raise ValueError(f"player {self.name!r} owns {', '.join(self.owns)}, which names no parameter")
@@ -174,7 +174,8 @@ class Playing:
 class Game:
     """The players of one stage in play; `round` plays one round and returns its logs. Owned sets must be disjoint.
 
-    Modules of which no player owns anything are put in evaluation mode, the others in training mode.
+    Modules of which no player owns anything are put in evaluation mode, the others in training mode. Raises ValueError
+    where two players own the same, where a joint loss or more than one step meets the wrong order of play.
     """
 
     def __init__(self, stage: Stage, nets: Nets, precision: str = "float32", layers: bool = False) -> None:

@@ -19,7 +19,7 @@ class Journal:
         self._writer: Any = None
 
     def log(self, images: int, seconds: float, values: Mapping[str, float | str]) -> None:
-        """Add one row of numbers, or of sentences."""
+        """Add one row of numbers, or of sentences; OSError, in one line, where it cannot be written."""
         row = {"images": images, "seconds": round(seconds, 3), **values}
         self.rows.append(row)
         if self._path is None:

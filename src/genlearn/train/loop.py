@@ -79,7 +79,10 @@ class Training:
     _clock: float = 0.0
 
     def run(self, resume: bool = False) -> Progress:
-        """Play the stages from the start, or from the latest checkpoint."""
+        """Play the stages from the start, or from the latest checkpoint; where it ended.
+
+        Raises `Diverged` where a loss or a parameter is not finite, ValueError where no checkpoint can be read.
+        """
         state = self.keeper.latest() if resume and self.keeper else None
         if self.keeper and not resume and world()[0] == 0:
             self.keeper.clear()

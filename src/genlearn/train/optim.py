@@ -38,7 +38,8 @@ class Optimizer:
 
     `lr` and `momentum` are numbers or schedules of the images that the player has seen. `momentum` and `nesterov` use
     the momentum (v <- m v + g, p <- p - lr v), the Adam family uses `betas`. Weight decay falls on matrices and
-    kernels, not on biases. Rates live in tensors, which a step reads and `schedule` fills.
+    kernels, not on biases. Rates live in tensors, which a step reads and `schedule` fills. Text that is no schedule
+    is a ValueError when it is built.
     """
 
     name: OptimizerName = "adam"

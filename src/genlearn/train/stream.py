@@ -18,7 +18,8 @@ class Stream:
 
     x [n, ...] is uint8 (served as float in [0, 1]) or float (served as it is); y [n] are labels or None. Batches run
     across the end of an epoch, so that all have one size. With `world` processes each serves its own
-    batch_size / world rows of the same batch. Sets above 2 GiB stay where they are (a memory map, say).
+    batch_size / world rows of the same batch. Sets above 2 GiB stay where they are (a memory map, say). Raises
+    ValueError where there are no images, other labels than images, or batches that the processes cannot share evenly.
     """
 
     def __init__(
@@ -33,6 +34,11 @@ class Stream:
         rank: int = 0,
         world: int = 1,
     ) -> None:
+        if not len(x) or batch_size < 1 or (y is not None and len(y) != len(x)):
+            raise ValueError(
+                f"got {len(x)} images, {None if y is None else len(y)} labels and batch_size {batch_size}, expected "
+                "at least one image, as many labels (or none), and a positive batch_size"
+            )
         if batch_size % world:
             raise ValueError(
                 f"batch_size is {batch_size}, expected a multiple of the {world} processes; "
@@ -53,14 +59,16 @@ class Stream:
 
         labelled: the share of its rows that show a known label, spread evenly over it; the others come from the images
         without one, or from all where there are none. 0: all images as they come; 1: the labelled ones only, which an
-        epoch is then a pass over. Raises ValueError where no label is known.
+        epoch is then a pass over. It is rounded to whole rows of a batch. Raises ValueError where no label is known.
         """
         if labelled == self._share:
             return
+        if not 0 <= labelled <= 1:
+            raise ValueError(f"labelled is {labelled}, expected a share between 0 and 1")
         if labelled and (self.y is None or not bool((self.y >= 0).any())):
             raise ValueError("no image has a known label, expected some; the usual fix is to give y to fit")
-        self._share, self._count = labelled, round(labelled * self.batch_size)
         count = round(labelled * self.batch_size)
+        self._share, self._count = labelled, count
         place = torch.arange(self.batch_size, device=self.x.device)
         self._labelled = (place + 1) * count // self.batch_size > place * count // self.batch_size
         everything = torch.arange(len(self.x), device=self.x.device)
