@@ -171,6 +171,9 @@ def test_a_grey_image_is_scored_as_one_drawn_from_what_it_shows(model):
     np.testing.assert_allclose(model.score_samples(grey[order]), scores[order], rtol=0, atol=1e-12)
     np.testing.assert_allclose(model.score_samples(np.repeat(grey[:7], 30, axis=0)), np.repeat(scores[:7], 30))
     assert model.score(grey) == pytest.approx(scores.mean())
+    if isinstance(model, RBM):  # of the other likelihoods too, one binarisation is scored
+        values = model.log_likelihoods(grey)["exact"].values.numpy()
+        assert all(np.isclose(every, value, rtol=0, atol=1e-12).any() for value in values)
 
 
 def test_densities_are_scored_as_they_are():

@@ -189,6 +189,14 @@ def test_each_use_has_the_seed_that_is_meant_for_it(digits, monkeypatch):
     assert used == {name: getattr(own, name) for name in ("build", "play", "order")}
 
 
+def test_layers_of_torch_and_our_own_begin_with_different_numbers():
+    model, drawn = vae(), []
+    build = model._build
+    model._build = lambda shape, rng: drawn.extend([torch.rand(9), torch.rand(9, generator=rng)]) or build(shape, rng)
+    model._fresh_nets((9,), 0)
+    assert not torch.equal(*drawn)
+
+
 def test_the_first_z_are_not_the_initial_weights(monkeypatch):
     model = GAN.from_preset("goodfellow-2014", images=100, random_state=0, hidden=(100,), hidden_d=(4,), n_latent=100)
     kept: dict[str, torch.Tensor] = {}

@@ -57,6 +57,8 @@ def test_what_each_player_descends(loss, f):
     assert model._loss_g(nets, batch(), make_rng(1))[0].item() == pytest.approx(f(false).item())
     expected = 0.5 * (softplus(-real).mean() + softplus(false).mean()).item()
     assert model._loss_d(nets, batch(), make_rng(1))[0].item() == pytest.approx(expected)
+    joint = model._joint(nets, batch(), make_rng(1))[0]
+    assert (joint["D"].item(), joint["G"].item()) == (pytest.approx(expected), pytest.approx(f(false).item()))
 
 
 def test_the_journal_says_how_often_d_is_right():

@@ -54,6 +54,8 @@ def test_a_resumed_run_plays_only_what_is_left(tmp_path, batches):
     assert batches == list(range(0, 300, 50))
     batches.clear()
     run = Run.open(tmp_path / "run")
+    with (run.path / "journal.jsonl").open("a") as file:
+        file.write('{"images": 400, "seconds": 1, "vae/loss": 1e6}\n')  # as if killed between two checkpoints
     run.train(resume=True, budget={"images": 500})
     assert batches == list(range(300, 500, 50))
     assert (run.record["images"], run.record["players"], run.record["status"]) == (500, {"learn/vae": 500}, "finished")
