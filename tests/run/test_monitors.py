@@ -17,6 +17,7 @@ from genlearn.metrics import parzen
 from genlearn.models.conditional_rbm import ConditionalRBM
 from genlearn.models.deep_autoencoder import DeepAutoencoder
 from genlearn.models.gan import GAN
+from genlearn.models.rbm import RBM
 from genlearn.models.vae import VAE
 from genlearn.monitors import choose
 
@@ -87,11 +88,27 @@ def test_points_in_the_plane_are_scattered(tmp_path):
 
 
 def test_the_score_is_that_of_validation_images(vae, data):
-    look = monitors.Score(vae, data)
+    look = monitors.Score(vae, data, asked=False)
     for nets in (vae.nets_, vae.averaged_nets_):
         expected = vae.score_samples(data.valid.x[:200].numpy(), nets=nets).mean()
         assert look(nets, 0) == {"valid/lower bound": pytest.approx(float(expected))}
     assert look(vae.nets_, 0) != look(vae.averaged_nets_, 0)
+
+
+def test_a_score_that_takes_an_estimate_of_log_z_is_watched_on_request_only(data):
+    rbm = RBM(n_hidden=21, visible="gaussian", epochs=1, device="cpu", random_state=0).fit(data.train.x[:200] / 255)
+    assert monitors.Score(rbm, data, asked=False)(rbm.nets_, 0) == {}
+    assert list(monitors.Score(rbm, data, asked=True)(rbm.nets_, 0)) == ["valid/estimate"]
+
+
+def test_sheets_are_drawn_by_short_chains(data, tmp_path):
+    """A sheet costs at most 100 steps; the model keeps its own number."""
+    rbm = RBM(n_hidden=8, n_gibbs=1000, epochs=1, device="cpu", random_state=0).fit(data)
+    chosen(rbm, data, tmp_path)["samples"].run(rbm.nets_, 5)
+    assert rbm.n_gibbs == 1000
+    short = rbm.set_params(n_gibbs=100).sample(64, random_state=seeds(0).watch % 2**32)
+    (sheet,) = tmp_path.iterdir()
+    assert np.array_equal(np.asarray(Image.open(sheet)), np.asarray(grid(short, columns=8)))
 
 
 def test_the_error_is_in_per_cent_of_validation_images_whose_label_is_known(classifier, data):
