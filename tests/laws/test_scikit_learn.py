@@ -29,7 +29,7 @@ LAST_BIT = {"check_methods_sample_order_invariance": "the last bit of a row may 
 
 # What learns to tell three blobs apart in a moment.
 ENOUGH = {
-    "dbm": {"fine_tune": 80, "fine_tune_rate": 0.05},
+    "dbm": {"hidden": (12,), "fine_tune": 40, "fine_tune_rate": 0.1},
     "stacked-rbm": {"epochs": 50, "learning_rate": 0.05},
 }
 

@@ -77,7 +77,7 @@ class DBM(Encoder, GenerativeEstimator):
     family: ClassVar[str] = "energy"
     paper: ClassVar[str] = "Salakhutdinov and Hinton 2009"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "tiny": {"hidden": (16, 12), "pretrain_epochs": 1, "n_chains": 20, "n_gibbs": 5, "fine_tune": 1, "epochs": 2}
+        "tiny": {"hidden": (12, 10), "pretrain_epochs": 1, "n_chains": 20, "n_gibbs": 5, "fine_tune": 1, "epochs": 2}
     }
     _uses_labels: ClassVar[bool] = True
 

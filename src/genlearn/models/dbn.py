@@ -70,7 +70,7 @@ class DBN(Encoder, GenerativeEstimator):
     family: ClassVar[str] = "energy"
     paper: ClassVar[str] = "Hinton, Osindero and Teh 2006"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "tiny": {"hidden": (24, 30), "pretrain_epochs": 1, "learning_rate": 0.2, "n_gibbs": 5, "epochs": 2}
+        "tiny": {"hidden": (24, 12), "pretrain_epochs": 1, "learning_rate": 0.2, "n_gibbs": 5, "epochs": 2}
     }
     _uses_labels: ClassVar[bool] = True
 

@@ -85,7 +85,7 @@ class RBM(Encoder, GenerativeEstimator):
             "n_hidden": 500, "k": 5, "centred": True, "ema": 100_000.0, "epochs": 100,
             "learning_rate": "linear(0.05, 0.0005, over=6e6)",
         },
-        "tiny": {"n_hidden": 24, "n_gibbs": 5, "epochs": 2},
+        "tiny": {"n_hidden": 12, "n_gibbs": 5, "epochs": 2},
     }  # fmt: skip
 
     @property
