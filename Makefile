@@ -10,7 +10,7 @@ demo: $(STAMP)  ## train an RBM, a VAE and a GAN on real digits and write one pa
 	$(BIN)/genlearn demo --out runs/demo
 
 test: $(STAMP)  ## the tests of every commit
-	$(BIN)/pytest -n 2 -m "not slow"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
 
 test-all: $(STAMP)  ## the learning checks on real data as well (minutes)
 	$(BIN)/pytest
