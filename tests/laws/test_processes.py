@@ -17,9 +17,10 @@ WORKER = Path(__file__).with_name("worker.py")
 def states(tmp_path_factory) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     folder = tmp_path_factory.mktemp("processes")
     alone, together = folder / "one.safetensors", folder / "two.safetensors"
-    subprocess.run([sys.executable, str(WORKER), str(alone)], check=True)
+    one = subprocess.Popen([sys.executable, str(WORKER), str(alone)])
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     subprocess.run([*launch, str(WORKER), str(together)], check=True, capture_output=True, text=True)
+    assert one.wait() == 0
     return load_file(alone), load_file(together)
 
 
