@@ -171,5 +171,5 @@ net = dbm.nets_.dbm
 log_z = net.log_partition(schedule(10_000), start=dbm.nets_.chains.states)
 with torch.no_grad():
     bound = net.bound(net.mean_field(pixels.bernoulli(generator=torch.Generator().manual_seed(0)), 10), log_z.value)
-print(f"bound of the 784-200-400 machine: {bound.mean():.1f} nats per test image. {log_z.notes[0]}")
+print(f"estimate of the bound of the 784-200-400 machine: {bound.mean():.1f} nats per test image. {log_z.notes[0]}")
 print(f"CPU time: {time.process_time():.0f} s, wall time: {time.time() - START:.0f} s")
