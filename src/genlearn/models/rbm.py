@@ -80,7 +80,7 @@ class RBM(Encoder, GenerativeEstimator):
     family: ClassVar[str] = "energy"
     paper: ClassVar[str] = "Smolensky 1986; Hinton 2002"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        # -84.4 nats a test image of MNIST by AIS, after a quarter of an hour on one core.
+        # -84.7 nats a test image of MNIST by AIS, after a quarter of an hour on one core.
         "mnist-500": {
             "n_hidden": 500, "k": 5, "centred": True, "ema": 100_000.0, "epochs": 100,
             "learning_rate": "linear(0.05, 0.0005, over=6e6)",
