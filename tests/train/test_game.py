@@ -44,11 +44,12 @@ def test_the_gradient_is_clipped_to_its_norm_and_the_norm_before_is_told():
     assert torch.allclose(start - n["x"].weight, torch.full((2, 1), 0.01, dtype=torch.float64))
 
 
-def test_norms_are_read_every_tenth_round():
+@pytest.mark.parametrize("clip", [None, 5.0])
+def test_norms_are_read_every_tenth_round(clip):
     rounds = iter(range(1000))
     loss = lambda n, b, r: ((1 + next(rounds)) * n["y"].weight.sum(), {})  # noqa: E731
     journal = Journal()
-    stage = Stage("s", [Player("y", ("y",), loss, SGD)], Budget(images=250))
+    stage = Stage("s", [Player("y", ("y",), loss, SGD, clip=clip)], Budget(images=250))
     Training(nets(), [stage], stream(), make_rng(0), journal, tick=250).run()
     assert journal.curve("y/gradient")[1] == [pytest.approx((1 + 11 + 21) / 3)]
 

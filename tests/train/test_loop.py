@@ -106,6 +106,13 @@ def test_owned_sets_are_disjoint():
         training([Stage("s", [Player("x", ("xx",), saddle, SGD)], Budget(images=10))], two()).run()
 
 
+def test_a_name_owns_itself_and_what_is_below_it():
+    nets = Nets(x=nn.Linear(1, 1), xx=nn.Linear(1, 1))
+    names = lambda *owns: [name for name, _ in Player("x", owns, saddle, SGD).parameters(nets)]  # noqa: E731
+    assert names("x") == ["x.weight", "x.bias"]
+    assert names("x.weight", "xx") == ["x.weight", "xx.weight", "xx.bias"]
+
+
 def test_after_projects_and_start_runs_once():
     calls = []
 
