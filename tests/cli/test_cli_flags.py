@@ -30,7 +30,7 @@ def test_a_flag_is_stronger_than_set_and_set_than_a_preset(cli, tmp_path):
     assert (recipe["k"], recipe["epochs"], recipe["centred"]) == (2, 3, True)
 
 
-@pytest.mark.parametrize("budget", [{"epochs": 5.0}, {"images": 4000.0}, {"minutes": 2.0}, {"device": "cpu"}])
+@pytest.mark.parametrize("budget", [{"epochs": 5.0}, {"images": 4000.0}, {"minutes": 2.0}, {"device": "auto"}])
 def test_budgets_and_the_device_of_a_run_may_change(cli, trained, budget):
     ((name, value),) = budget.items()
     recipe = json.loads(cli("train", "--resume", trained, f"--{name}", value, "--dry-run", "--json").out)
@@ -57,6 +57,7 @@ def test_processes_are_told_what_was_asked(cli, small, tmp_path, monkeypatch):
     assert cli("train", *small, "--out", tmp_path / "run", *options).code == 0
     resume = ["train", "--resume", str(tmp_path / "run"), "--keep-every", "5.0", "--device", "cpu"]
     assert told == [(2, [*resume, "--monitor", "score", "--json"])]
+    assert Run.open(tmp_path / "run").record["parameters"]["random_state"] == 0
 
 
 def test_samples_follow_their_seed(cli, trained, tmp_path):

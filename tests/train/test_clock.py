@@ -50,6 +50,11 @@ def test_a_stage_has_its_minutes_or_its_share_of_what_is_left(clock, first, roun
     assert list(done.values()) == [10 * n for n in rounds]
 
 
+def test_the_minutes_of_a_stage_begin_with_it(clock):
+    t = play([stage(clock, "a", budget=Budget(images=20)), stage(clock, "b", budget=Budget(minutes=3 / 60))])
+    assert t.progress.players == {"a/x": 20, "b/x": 30}
+
+
 def test_a_start_counts_in_the_time_of_its_stage(clock):
     def start(nets, stream, rng):
         clock[0] += 4
