@@ -290,6 +290,21 @@ def test_monitors_see_the_average_once_at_the_end_and_not_after_a_stop():
     assert looks == []
 
 
+def test_rounds_are_counted_from_the_start_of_a_stage_and_setups_are_without_gradient():
+    numbers, modes = [], []
+
+    def setup(n: Nets, s: Stream, rng) -> None:
+        modes.append((torch.is_grad_enabled(), n.y.training))
+
+    player = Player("y", ("y",), pull("y"), SGD, steps=lambda number: numbers.append(number) or 1)
+    stages = [Stage(name, [player], Budget(images=20), start=setup, finish=setup) for name in "ab"]
+    Training(nets(), stages, stream(), make_rng(0), ema=20.0).run()
+    assert numbers == [0, 1, 0, 1]
+    assert len(modes) == 5  # the last finish on the average too
+    assert not any(grad for grad, _ in modes)
+    assert [training for _, training in modes] == [True, False, True, False, False]
+
+
 def test_a_joint_loss_needs_the_flag():
     stage = Stage("s", [Player("y", ("y",), pull("y"), SGD)], Budget(images=10), joint=lambda n, b, r: ({}, {}))
     with pytest.raises(ValueError, match="expected simultaneous=True beside it"):
