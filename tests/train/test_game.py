@@ -269,6 +269,10 @@ def test_a_stop_breaks_off_what_is_long_and_nothing_else(tmp_path):
     begun = Stage("s", [Player("y", ("y",), pull("y"), SGD)], Budget(images=1000), start=start)
     assert Training(nets(), [begun], stream(), make_rng(0), stop=stop).run().images == 0
 
+    stop = Stop()
+    ended = Stage("s", [Player("y", ("y",), pull("y"), SGD)], Budget(images=20), finish=start)
+    assert not Training(nets(), [ended], stream(), make_rng(0), stop=stop).run().finished
+
 
 def test_monitors_see_the_average_once_at_the_end_and_not_after_a_stop():
     looks = []
