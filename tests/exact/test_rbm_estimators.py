@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from genlearn._types import Batch
 from genlearn.losses.contrastive import weighted_free_energy
-from genlearn.maths.rng import make_rng
+from genlearn.maths.rng import bernoulli, make_rng
 from genlearn.maths.running import update_mean
 from genlearn.models.rbm import RBM, RBMNets
 from genlearn.nets.boltzmann import RestrictedBoltzmann
@@ -244,6 +244,15 @@ def test_the_states_of_cd_have_the_law_of_k_steps(k):
     v, p_hidden = from_hidden(net, h.expand(n, H), k, make_rng(1))
     fits(index(v), (torch.linalg.matrix_power(down @ up, k - 1) @ down)[5])
     assert torch.equal(p_hidden, net.p_hidden(v))
+
+
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_k_steps_are_k_draws_of_the_visible_units(k):
+    net, h, rng = machine(), states(H), make_rng(0)
+    for _ in range(k):
+        v = net.gibbs(h, rng)
+        h = bernoulli(net.p_hidden(v), rng)
+    assert torch.equal(from_hidden(net, states(H), k, make_rng(0))[0], v)
 
 
 def test_persistent_chains_keep_the_law_and_move_on():

@@ -44,13 +44,40 @@ def test_the_gradient_is_clipped_to_its_norm_and_the_norm_before_is_told():
     assert torch.allclose(start - n["x"].weight, torch.full((2, 1), 0.01, dtype=torch.float64))
 
 
-def test_norms_are_read_every_tenth_round():
+@pytest.mark.parametrize("clip", [None, 5.0])
+def test_norms_are_read_every_tenth_round(clip):
     rounds = iter(range(1000))
     loss = lambda n, b, r: ((1 + next(rounds)) * n["y"].weight.sum(), {})  # noqa: E731
     journal = Journal()
-    stage = Stage("s", [Player("y", ("y",), loss, SGD)], Budget(images=250))
+    stage = Stage("s", [Player("y", ("y",), loss, SGD, clip=clip)], Budget(images=250))
     Training(nets(), [stage], stream(), make_rng(0), journal, tick=250).run()
     assert journal.curve("y/gradient")[1] == [pytest.approx((1 + 11 + 21) / 3)]
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_the_clock_of_a_batch_needs_no_preparation(together):
+    seen = []
+
+    def loss(nets: Nets, batch: Batch, rng):
+        seen.append(batch.seen)
+        return pull("x")(nets, batch, rng)
+
+    stage = Stage("s", [Player("x", ("x",), loss, SGD)], Budget(images=30), simultaneous=together)
+    Training(nets(), [stage], stream(), make_rng(0)).run()
+    assert seen == [0, 10, 20]
+
+
+def test_batches_are_prepared_without_gradient_and_with_their_labels():
+    told = []
+
+    def prepare(n: Nets, batch: Batch, rng) -> Batch:
+        told.append((torch.is_grad_enabled(), batch.y.tolist(), batch.seen))
+        return batch
+
+    x = torch.zeros(4, 1, dtype=torch.float64)
+    stage = Stage("s", [Player("x", ("x",), pull("x"), SGD)], Budget(images=8), prepare=prepare)
+    Training(nets(), [stage], Stream(x, torch.full((4,), 3), 4, 0), make_rng(0)).run()
+    assert told == [(False, [3] * 4, 0), (False, [3] * 4, 4)]
 
 
 def test_the_clock_of_a_batch_counts_what_its_player_has_seen():
@@ -67,6 +94,27 @@ def test_the_clock_of_a_batch_counts_what_its_player_has_seen():
     stages = [Stage(s, players, Budget(images=40), prepare=lambda n, b, r: Batch(b.x)) for s in "ab"]
     Training(nets(), stages, stream(), make_rng(0)).run()
     assert seen == {"x": [0, 10, 20, 30] * 2, "y": [0, 10] * 2}  # a stage begins anew
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_player_asks_for_the_gradient_of_what_it_owns_alone(together):
+    n, asked = nets(), []
+
+    def loss(name):
+        def f(n: Nets, batch: Batch, rng):
+            asked.append({name.partition(".")[0] for name, p in n.named_parameters() if p.requires_grad})
+            return pull(name)(n, batch, rng)
+
+        return f
+
+    def joint(n: Nets, batch: Batch, rng):
+        return {name: loss(name)(n, batch, rng)[0] for name in "xy"}, {}
+
+    players = [Player(name, (name,), loss(name), SGD) for name in "xy"]
+    game = Game(Stage("s", players, simultaneous=together, joint=joint if together else None), n)
+    game.round(stream(), make_rng(0), 0)
+    assert asked == ([{"x", "y"}] * 2 if together else [{"x"}, {"y"}])
+    assert not any(p.requires_grad or p.grad is not None for p in n.parameters())
 
 
 def test_modules_that_nobody_owns_are_in_evaluation_mode():
@@ -220,6 +268,45 @@ def test_a_stop_breaks_off_what_is_long_and_nothing_else(tmp_path):
     stop = Stop()
     begun = Stage("s", [Player("y", ("y",), pull("y"), SGD)], Budget(images=1000), start=start)
     assert Training(nets(), [begun], stream(), make_rng(0), stop=stop).run().images == 0
+
+    stop = Stop()
+    ended = Stage("s", [Player("y", ("y",), pull("y"), SGD)], Budget(images=20), finish=start)
+    assert not Training(nets(), [ended], stream(), make_rng(0), stop=stop).run().finished
+
+
+def test_monitors_see_the_average_once_at_the_end_and_not_after_a_stop():
+    looks = []
+
+    def look(n: Nets, images: int):
+        looks.append((n, images))
+        return {}
+
+    stage = Stage("s", [Player("y", ("y",), pull("y"), SGD)], Budget(images=60))
+    t = Training(nets(), [stage], stream(), make_rng(0), ema=20.0, monitors=[Monitor("m", 1000, look)], tick=10)
+    t.run()
+    assert looks == [(t.average.nets, 60)]  # not due by its number of images: the end has a look of its own
+    looks.clear()
+    stop = Stop()
+    stopping = lambda progress, done: stop.ask()  # noqa: E731
+    Training(
+        nets(), [stage], stream(), make_rng(0), stop=stop, monitors=[Monitor("m", 10, look)], tick=10, on_tick=stopping
+    ).run()
+    assert looks == []
+
+
+def test_rounds_are_counted_from_the_start_of_a_stage_and_setups_are_without_gradient():
+    numbers, modes = [], []
+
+    def setup(n: Nets, s: Stream, rng) -> None:
+        modes.append((torch.is_grad_enabled(), n.y.training))
+
+    player = Player("y", ("y",), pull("y"), SGD, steps=lambda number: numbers.append(number) or 1)
+    stages = [Stage(name, [player], Budget(images=20), start=setup, finish=setup) for name in "ab"]
+    Training(nets(), stages, stream(), make_rng(0), ema=20.0).run()
+    assert numbers == [0, 1, 0, 1]
+    assert len(modes) == 5  # the last finish on the average too
+    assert not any(grad for grad, _ in modes)
+    assert [training for _, training in modes] == [True, False, True, False, False]
 
 
 def test_a_joint_loss_needs_the_flag():

@@ -106,6 +106,13 @@ def test_owned_sets_are_disjoint():
         training([Stage("s", [Player("x", ("xx",), saddle, SGD)], Budget(images=10))], two()).run()
 
 
+def test_a_name_owns_itself_and_what_is_below_it():
+    nets = Nets(x=nn.Linear(1, 1), xx=nn.Linear(1, 1))
+    names = lambda *owns: [name for name, _ in Player("x", owns, saddle, SGD).parameters(nets)]  # noqa: E731
+    assert names("x") == ["x.weight", "x.bias"]
+    assert names("x.weight", "xx") == ["x.weight", "xx.weight", "xx.bias"]
+
+
 def test_after_projects_and_start_runs_once():
     calls = []
 
@@ -364,3 +371,41 @@ def test_schedules_and_the_global_generator_resume(tmp_path):
     whole = run("whole")
     assert not torch.equal(run("cut", cut=11), whole)
     assert torch.equal(run("cut", resume=True), whole)
+
+
+def test_the_global_generator_is_seeded_by_that_of_the_players():
+    def first(seed):
+        drawn = []
+        loss = lambda n, b, r: (n["x"].weight.sum(), drawn.append(torch.rand(()).item()) or {})  # noqa: E731
+        t = training([Stage("s", [Player("x", ("x",), loss, SGD)], Budget(images=10))], two())
+        t.rng.manual_seed(seed)
+        t.run()
+        return drawn
+
+    assert first(1) == first(1) != first(2)
+
+
+def test_a_resumed_run_keeps_its_checkpoint_until_the_next(tmp_path):
+    keeper, there = Keeper(tmp_path), []
+
+    def loss(nets, batch, rng):
+        there.append(len(keeper.paths()))
+        return nets["x"].weight.sum(), {}
+
+    for images, resume in ((20, False), (40, True)):
+        stage = Stage("s", [Player("x", ("x",), loss, SGD)], Budget(images=images))
+        training([stage], two(), keeper=keeper).run(resume)
+    assert there == [0, 0, 1, 1]
+
+
+def test_the_logs_of_a_joint_loss_are_kept_once_and_a_monitor_without_numbers_leaves_no_row():
+    def joint(nets, batch, rng):
+        return {n: nets[n].weight.sum() for n in "xy"}, {"right": torch.tensor(0.25)}
+
+    players = [Player(n, (n,), saddle, SGD) for n in "xy"]
+    stage = Stage("s", players, Budget(images=10), simultaneous=True, joint=joint)
+    journal = Journal()
+    training([stage], two(), journal=journal, monitors=[Monitor("silent", 10, lambda n, i: {})]).run()
+    assert journal.curve("x/right") == ([10], [0.25])
+    assert "y/right" not in journal.names
+    assert len(journal.rows) == 1

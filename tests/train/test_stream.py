@@ -31,6 +31,17 @@ def test_every_image_once_an_epoch_and_batches_of_one_size():
 
 def test_the_seed_decides():
     assert rows(stream(), 9) == rows(stream(), 9)
+    x = torch.arange(N)[:, None]
+    assert rows(Stream(x, x[:, 0], B, seed=1), 9) != rows(Stream(x, x[:, 0], B, seed=2), 9)
+
+
+def test_small_sets_live_on_the_device_and_batches_always_do(monkeypatch):
+    """The device `meta` stands for any."""
+    assert stream(device="meta").x.device.type == "meta"
+    monkeypatch.setattr("genlearn.train.stream.RESIDENT_BYTES", N - 1)
+    large = stream(device="meta")
+    assert (large.x.device.type, large.y.device.type) == ("cpu", "cpu")
+    assert next(large).x.device.type == "meta"
 
 
 def test_pixels_are_scaled_and_go_with_their_labels():

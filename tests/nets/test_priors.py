@@ -1,0 +1,57 @@
+"""Laws of codes against torch.distributions."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.distributions import MultivariateNormal, Normal
+
+from genlearn.maths.rng import make_rng
+from genlearn.nets.priors import GaussianDensity, NormalPrior, UniformPrior
+
+
+def codes(n: int = 50) -> torch.Tensor:
+    """Correlated codes [n, 3] off the origin."""
+    z = torch.randn(n, 3, generator=make_rng(0), dtype=torch.float64)
+    return z @ torch.tensor([[2.0, 0.5, 0.0], [0.0, 1.0, -0.7], [0.0, 0.0, 0.3]]).double() + torch.tensor([3, -1, 5])
+
+
+def test_log_densities():
+    z = codes().div(6)
+    torch.testing.assert_close(NormalPrior(3).log_prob(z), Normal(0.0, 1.0).log_prob(z).sum(1))
+    edge = math.sqrt(3) * torch.tensor([[0.999, 0.0], [0.0, -0.999], [1.001, 0.0], [0.0, -1.001]], dtype=torch.float64)
+    inside = -2 * math.log(2 * math.sqrt(3))
+    assert UniformPrior(2).log_prob(edge).tolist() == pytest.approx([inside, inside, -math.inf, -math.inf])
+
+
+def test_a_gaussian_fitted_to_codes():
+    """The mean and the covariance (over n) of the codes, a thousandth more on its diagonal."""
+    z, law = codes(), GaussianDensity(3).double()
+    law.fit(z)
+    covariance = torch.cov(z.T, correction=0)
+    covariance.diagonal().mul_(1.001)
+    torch.testing.assert_close(law.mean, z.mean(0))
+    torch.testing.assert_close(law.scale @ law.scale.T, covariance)
+    torch.testing.assert_close(law.log_prob(z), MultivariateNormal(z.mean(0), covariance).log_prob(z))
+
+
+def test_draws_of_a_gaussian_are_its_noise_coloured():
+    law = GaussianDensity(3).double()
+    law.fit(codes())
+    noise = NormalPrior(3).double().draw(20, make_rng(4))
+    torch.testing.assert_close(law.draw(20, make_rng(4)), law.mean + noise @ law.scale.T)
+
+
+def test_codes_that_do_not_vary_have_a_density():
+    law = GaussianDensity(2).double()
+    law.fit(torch.ones(10, 2, dtype=torch.float64))
+    assert torch.isfinite(law.log_prob(torch.ones(1, 2, dtype=torch.float64))).all()
+
+
+def test_uniform_codes_fill_their_interval():
+    z = UniformPrior(2).draw(5000, make_rng(0))
+    assert z.abs().max() <= math.sqrt(3)
+    assert z.abs().max() > 1.7
+    assert abs(z.square().mean().item() - 1) < 5 * math.sqrt(0.8 / 10_000)  # the variance of z^2 is 4/5
