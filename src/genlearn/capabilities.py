@@ -47,6 +47,8 @@ class Capabilities(Hooks, BaseEstimator):
         y: the class to draw, one label or n of them, of models that know classes. Image i depends on the seed, on i and
         on its label alone, not on n.
         """
+        if n < 0:
+            raise ValueError(f"n is {n}, expected the number of images, 0 or more")
         nets, block = self._nets(nets), self.border_.block
         classes = None if y is None else self._chosen(np.asarray(y), n)
         blocks = []
@@ -57,7 +59,7 @@ class Capabilities(Hooks, BaseEstimator):
                 else:
                     images = self._sample_class(nets, classes[b * block : (b + 1) * block].to(rng.device), rng)
                 blocks.append(images.cpu())
-        return self.border_.outward(torch.cat(blocks)[:n])
+        return self.border_.outward(torch.cat(blocks)[:n] if blocks else torch.empty(0, *self.border_.shape))
 
     def _draw(self, nets: Any, n: int, rng: torch.Generator) -> Tensor:
         """n images: the decoded draws of the prior, the end of a chain, or the model's own way."""

@@ -138,8 +138,8 @@ def training(title: str) -> Iterator[Callable[[Progress, float, Journal], None]]
         def tick(p: Progress, done: float, journal: Journal) -> None:
             nonlocal last
             state = f"{p.images:,} images {_latest(journal)}"
-            bars.update(task, total=1.0, completed=min(done, 1.0), state=state)
-            if bars.disable and (time.monotonic() - last > EVERY or done >= 1):
+            bars.update(task, total=1.0, completed=done, state=state)
+            if bars.disable and (time.monotonic() - last > EVERY or done == 1):
                 last = time.monotonic()
                 say(f"{title}: {done:.0%}, {state}, {p.seconds:.1f} s")
 

@@ -180,7 +180,7 @@ class Training:
             if due or last:
                 self._read(pending, game.stage)
                 pending = []
-                self.on_tick(p, max(p.stage_images / limit, p.stage_seconds / seconds))
+                self.on_tick(p, min(1.0, max(p.stage_images / limit, p.stage_seconds / seconds)))
                 if not (last and self._last):  # the end of the run has a look of its own
                     self._watch([m for m in self.monitors if m.affordable(p.spent["play"])])
                 if last or time.perf_counter() - kept > self.keep_every:
@@ -220,7 +220,7 @@ class Training:
         p, nets = self.progress, self.nets if self.average is None else self.average.nets
         due = [m for m in monitors if p.finished or self._ticked // m.every < p.images // m.every]
         self._ticked = p.images
-        if due and not self.stop.asked():
+        if due:
             modes = [(module, module.training) for module in nets.modules()]
             nets.eval()  # to look must change no running statistic
             try:
