@@ -15,6 +15,7 @@ from genlearn import registry
 from genlearn.maths.rng import make_rng
 from genlearn.parameters import table
 from genlearn.train import Diverged, Game, Keeper, Stop, Stream
+from stops import After
 
 
 def weights(model) -> list[torch.Tensor]:
@@ -139,18 +140,6 @@ def test_a_player_changes_only_what_it_owns(name):
             changed = {n for n, p in nets.named_parameters() if not torch.equal(before[n], p)}
             assert changed
             assert changed <= set(playing.names)
-
-
-class After(Stop):
-    """Asked to stop after n rounds."""
-
-    def __init__(self, n: int):
-        super().__init__()
-        self.left = n
-
-    def asked(self) -> bool:
-        self.left -= 1
-        return self.left < 0
 
 
 def test_a_stopped_run_resumes_to_the_same_bits(name, digits, tmp_path):

@@ -252,3 +252,15 @@ def test_fifty_labels_among_a_thousand_digits(digits, digit_labels):
     model = StackedRBMClassifier(hidden=(100,), pretrain_epochs=5, epochs=150, batch_size=10, learning_rate=3e-3,
                                  random_state=0).fit(X[:1000], y)  # fmt: skip
     assert (model.predict(X[1000:]) == truth[1000:]).mean() > 0.7
+
+
+@pytest.mark.parametrize("cls", [StackedRBMClassifier, DeepAutoencoder])
+def test_without_rbms_the_weights_begin_as_glorot_and_bengio_have_it_for_sigmoids(cls):
+    """U(-l, l) with l = 4 sqrt(6 / (m + n)), and no biases."""
+    nets = cls(hidden=(60, 50), pretrain=False)._build((64,), make_rng(0))
+    linear = [m for m in nets.modules() if isinstance(m, torch.nn.Linear) and m.out_features in (60, 50)]
+    assert len(linear) >= 2
+    for m in linear:
+        limit = 4 * (6 / (m.in_features + m.out_features)) ** 0.5
+        assert 0.95 * limit < m.weight.abs().max() <= limit
+        assert not m.bias.any()

@@ -15,20 +15,9 @@ from genlearn.maths.rng import make_rng
 from genlearn.train import Budget, Diverged, Journal, Keeper, Monitor, Optimizer, Player, Stage, Stop, Stream, Training
 from genlearn.train.average import Average
 from genlearn.train.checkpoint import read, write
+from stops import After
 
 SGD = Optimizer("sgd", lr=0.1)
-
-
-class After(Stop):
-    """Asked to stop after n rounds."""
-
-    def __init__(self, n: int):
-        super().__init__()
-        self.left = n
-
-    def asked(self) -> bool:
-        self.left -= 1
-        return self.left < 0
 
 
 def two() -> Nets:
@@ -173,7 +162,7 @@ def test_nan_stops_with_names_and_keeps_the_last_good_checkpoint(where, tmp_path
     assert "player 'hero'" in message
     assert "round" in message
     assert "'x.weight' is no longer finite" in message
-    assert "last good checkpoint" in message
+    assert f"last good checkpoint is {keeper.paths()[-1].name}" in message
     assert "\n" not in message
     if where == "loss":
         assert "round 5" in message

@@ -65,7 +65,7 @@ def read(path: Path) -> dict[str, Any]:
             return unflatten({key: file.get_tensor(key) for key in file.keys()}, json.loads(meta["state"]))  # noqa: SIM118
     except (SafetensorError, FileNotFoundError) as error:
         raise ValueError(
-            f"{path} is no readable checkpoint ({error}); the usual fix is to resume from an older one"
+            f"{path} is no readable checkpoint ({error}); the usual fix is an older one, or a new run"
         ) from None
 
 
