@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genlearn.maths.pixels import unit
+
 
 def as_rows(images: Any, name: str) -> Tensor:
     """Images [n, ...] as float64 rows [n, d]; uint8 is divided by 255.
@@ -17,7 +19,7 @@ def as_rows(images: Any, name: str) -> Tensor:
     if x.ndim < 2 or len(x) == 0:
         raise ValueError(f"{name} has shape {tuple(x.shape)}, expected at least one image, [n, ...]")
     if x.dtype == torch.uint8:
-        return x.flatten(1).double() / 255
+        return unit(x.flatten(1), torch.float64)
     high = x.abs().max()
     if not torch.isfinite(high):
         raise ValueError(f"{name} holds NaN or inf, expected finite pixels")
