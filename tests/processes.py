@@ -55,3 +55,11 @@ def _main(arguments: list[str], folder: Path) -> None:
         main()
     finally:
         sys.stdout.flush()
+
+
+def count_of_test_tools() -> None:
+    """Exit with the number of the tests' own tools that the models and the command line have loaded."""
+    import genlearn
+
+    genlearn.VAE()
+    sys.exit(len({"jaxtyping", "beartype", "hypothesis"} & {*sys.modules}))

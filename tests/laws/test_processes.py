@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
+import socket
 
 import pytest
 import torch
+import worker
 from safetensors.torch import load_file
 
-WORKER = Path(__file__).with_name("worker.py")
+from processes import CONTEXT
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
 def states(tmp_path_factory) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Of one process, and of two that find each other as torchrun would have it."""
     folder = tmp_path_factory.mktemp("processes")
-    alone, together = folder / "one.safetensors", folder / "two.safetensors"
-    one = subprocess.Popen([sys.executable, str(WORKER), str(alone)])
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    subprocess.run([*launch, str(WORKER), str(together)], check=True, capture_output=True, text=True)
-    assert one.wait() == 0
+    group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    alone, together = str(folder / "one.safetensors"), str(folder / "two.safetensors")
+    starts = [(alone, {}), *((together, group | {"RANK": str(r), "LOCAL_RANK": str(r)}) for r in range(2))]
+    processes = [CONTEXT.Process(target=worker.main, args=start) for start in starts]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(500)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
     return load_file(alone), load_file(together)
 
 

@@ -1,9 +1,8 @@
-"""Trains small games in float64 and writes their parameters: by itself, or as one of N processes under torchrun."""
+"""Trains small games in float64 and writes their parameters: by itself, or as one of N processes."""
 
 from __future__ import annotations
 
 import os
-import sys
 
 import torch
 from proof import Proof
@@ -51,7 +50,10 @@ GAMES = {
     ),
 }
 
-if __name__ == "__main__":
+
+def main(path: str, environment: dict[str, str]) -> None:
+    """Train them all; `environment` is what torchrun would set."""
+    os.environ.update(environment)
     images = torch.from_numpy(load_digits().images[:600] / 16)
     labels = load_digits().target[:600]
     labels[::7] = -1
@@ -64,6 +66,6 @@ if __name__ == "__main__":
             nets = {"": model.nets_} | ({} if model.averaged_nets_ is None else {"ema.": model.averaged_nets_})
             state |= {f"{name}.{k}{n}": t.clone() for k, net in nets.items() for n, t in net.state_dict().items()}
         if world()[0] == 0:
-            save_file(state, sys.argv[1])
+            save_file(state, path)
     # Gloo's threads sometimes abort the interpreter's own exit.
     os._exit(0)
