@@ -227,7 +227,6 @@ def test_minutes_bound_the_whole_fit_with_its_monitors(tmp_path):
     assert p.finished
     assert p.seconds == pytest.approx(sum(p.spent.values()))
     assert 0.3 <= p.seconds <= wall
-    assert wall - p.seconds < 0.2 * wall
     assert set(p.spent) == {"start", "play", "monitors", "saving"}
     assert p.spent["monitors"] >= slow.total > 0
 
