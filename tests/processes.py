@@ -19,6 +19,8 @@ class Command:
 
     def __init__(self, *arguments: object) -> None:
         self.folder = Path(tempfile.mkdtemp())
+        for name in ("out", "err"):  # it may be killed before it has opened them
+            (self.folder / name).touch()
         self.process = CONTEXT.Process(target=_main, args=([str(a) for a in arguments], self.folder))
         self.process.start()
 
