@@ -193,7 +193,9 @@ def test_a_part_is_images_and_a_set_of_three_is_not(tmp_path):
     data = load(np.random.default_rng(0).integers(0, 255, (60, 1, 4, 4)).astype(np.uint8))
     assert np.array_equal(border.images(data.test, torch.float32)[0], data.test.x.numpy())
     for X, what in ((data, "the data set "), (str(tmp_path), "the path "), (tmp_path, "the path ")):
-        with pytest.raises(ValueError, match="which has three parts: expected images, or one part") as error:
+        with pytest.raises(
+            ValueError, match="expected images, or one part of a data set; the usual fix is data.test"
+        ) as error:
             border.images(X, torch.float32)
         assert what in str(error.value)
         assert "\n" not in str(error.value)
@@ -208,3 +210,11 @@ def test_a_device_that_is_not_here(name, monkeypatch):
         border.pick_device(name)
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
     assert border.pick_device("auto") == torch.device("mps")
+
+
+def test_another_shape_of_as_many_values_is_reshaped_and_any_other_is_not():
+    border = Border.of(np.zeros((3, 4, 6), np.uint8), np.dtype(np.uint8), True, None)
+    with pytest.raises(ValueError, match=r"expected \(4, 6\) as in fit; the usual fix is X.reshape\(-1, 4, 6\)"):
+        border.check(np.zeros((3, 24), np.uint8))
+    with pytest.raises(ValueError, match=r"shape \(5, 5\), expected \(4, 6\) as in fit; .* images of that size"):
+        border.check(np.zeros((3, 5, 5), np.uint8))

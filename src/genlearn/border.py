@@ -76,9 +76,10 @@ class Border:
     def check(self, X: NDArray[Any]) -> None:
         """Raise a one-line ValueError for images of another shape; warn of another scale."""
         if X.shape[1:] != self.shape:
+            same = np.prod(X.shape[1:]) == np.prod(self.shape)
+            fix = f"X.reshape(-1, {', '.join(map(str, self.shape))})" if same else "images of that size"
             raise ValueError(
-                f"X has images of shape {X.shape[1:]}, expected {self.shape} as in fit; "
-                f"the usual fix is X.reshape(-1, {', '.join(map(str, self.shape))})"
+                f"X has images of shape {X.shape[1:]}, expected {self.shape} as in fit; the usual fix is {fix}"
             )
         if not X.size or (X.dtype == np.uint8 and self.range in ((0.0, 255.0), (0.0, 1.0))):
             return
@@ -155,9 +156,9 @@ def images(X: Any, dtype: torch.dtype) -> tuple[NDArray[Any], np.dtype[Any]]:
     if isinstance(X, Part):
         X = X.x
     if isinstance(X, (Data, str, Path)):
-        what = f"the data set {X.name!r}" if isinstance(X, Data) else f"the path {str(X)!r}"
+        what = f"the data set {X.name!r}, which has three parts" if isinstance(X, Data) else f"the text {str(X)!r}"
         raise ValueError(
-            f"X is {what}, which has three parts: expected images, or one part; "
+            f"X is {what}, expected images, or one part of a data set; "
             "the usual fix is data.test, with data = genlearn.data.load(...)"
         )
     if isinstance(X, Tensor):

@@ -73,10 +73,9 @@ class Hooks:
         def _n_features_out(self) -> int:
             """Numbers in a code."""
 
-    @property
-    def _n_steps(self) -> int:
-        """Steps of the chain whose end is a sample."""
-        raise NotImplementedError
+        @property
+        def _n_steps(self) -> int:
+            """Steps of the chain whose end is a sample."""
 
     @property
     def _law(self) -> Visible:
