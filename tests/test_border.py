@@ -192,7 +192,7 @@ def test_images_of_the_models_precision():
 def test_a_part_is_images_and_a_set_of_three_is_not(tmp_path):
     data = load(np.random.default_rng(0).integers(0, 255, (60, 1, 4, 4)).astype(np.uint8))
     assert np.array_equal(border.images(data.test, torch.float32)[0], data.test.x.numpy())
-    for X, what in ((data, "the data set "), (str(tmp_path), "the path "), (tmp_path, "the path ")):
+    for X, what in ((data, "the data set "), (str(tmp_path), "the text "), (tmp_path, "the text ")):
         with pytest.raises(
             ValueError, match="expected images, or one part of a data set; the usual fix is data.test"
         ) as error:
