@@ -5,26 +5,33 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from sklearn.datasets import load_digits
 
-from shapes import install
 
-install()
-torch.set_num_threads(1)
+def pytest_configure(config):
+    if getattr(config.option, "numprocesses", None):
+        return  # it hands the tests to its workers, and needs none of this
+    import torch
+
+    from shapes import install
+
+    install()
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
-def digits() -> np.ndarray:
+def digits():
     """1,797 real 8x8 digits as rows of float32 in [0, 1]."""
-    return (load_digits().data / 16).astype(np.float32)
+    from sklearn.datasets import load_digits
+
+    return (load_digits().data / 16).astype("float32")
 
 
 @pytest.fixture(scope="session")
-def digit_labels() -> np.ndarray:
+def digit_labels():
     """What the digits show [1797]."""
+    from sklearn.datasets import load_digits
+
     return load_digits().target
 
 

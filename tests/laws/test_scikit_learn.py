@@ -29,8 +29,8 @@ LAST_BIT = {"check_methods_sample_order_invariance": "the last bit of a row may 
 
 # What learns to tell three blobs apart in a moment.
 ENOUGH = {
-    "dbm": {"hidden": (12,), "fine_tune": 40, "fine_tune_rate": 0.1},
-    "stacked-rbm": {"epochs": 50, "learning_rate": 0.05},
+    "dbm": {"hidden": (12,), "fine_tune": 20, "fine_tune_rate": 0.1},
+    "stacked-rbm": {"epochs": 30, "learning_rate": 0.1},
 }
 
 
@@ -49,7 +49,7 @@ def test_check_estimator(name, precision):
 
 
 def test_grid_search_and_pipelines(digits):
-    search = GridSearchCV(RBM(epochs=100, random_state=0), {"n_hidden": [2, 12]}, cv=3).fit(digits[:600])
+    search = GridSearchCV(RBM(epochs=50, random_state=0), {"n_hidden": [2, 12]}, cv=3).fit(digits[:600])
     assert search.best_params_ == {"n_hidden": 12}
     pipeline = make_pipeline(MinMaxScaler(), RBM(n_hidden=9, epochs=1, random_state=0))
     codes = pipeline.fit_transform(digits[:100])

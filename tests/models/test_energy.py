@@ -75,7 +75,7 @@ class Scaled(nn.Module):
         return 0.5 * self.s.exp() * x.flatten(1).square().sum(1)
 
 
-def gaussian_data(d: int, n: int = 2000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def gaussian_data(d: int = 5, n: int = 2000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Correlated points, their mean and covariance."""
     rng = np.random.default_rng(d + 1)
     mixing = np.eye(d) + 0.3 * rng.standard_normal((d, d))
@@ -100,32 +100,29 @@ def same(a: EnergyModel, b: EnergyModel) -> bool:
 # --- learning
 
 
-@pytest.mark.parametrize("d", [2, 5])
-def test_score_matching_finds_the_moments_of_a_gaussian(d):
+def test_score_matching_finds_the_moments_of_a_gaussian():
     """With the whole set as a batch nothing is random: precision and mean to a thousandth."""
-    X, mean, C = gaussian_data(d)
-    fitted = model(Gaussian(d), algorithm="score-matching", batch_size=2000, epochs=900,
+    X, mean, C = gaussian_data()
+    fitted = model(Gaussian(5), algorithm="score-matching", batch_size=2000, epochs=900,
                    learning_rate="linear(0.1, 0, over=1800000)").fit(X).nets_.energy  # fmt: skip
-    assert np.abs(fitted.precision @ C - np.eye(d)).max() < 1e-3
+    assert np.abs(fitted.precision @ C - np.eye(5)).max() < 1e-3
     assert np.abs(fitted.m.numpy() - mean).max() < 1e-3
 
 
 @pytest.mark.parametrize(("algorithm", "sigma"), [("sliced", 0.0), ("denoising", 0.5)])
-@pytest.mark.parametrize("d", [2, 5])
-def test_the_stochastic_forms_find_the_moments(algorithm, sigma, d):
-    X, mean, C = gaussian_data(d)
-    fitted = model(Gaussian(d), algorithm=algorithm, sigma=sigma or 0.1, epochs=150,
+def test_the_stochastic_forms_find_the_moments(algorithm, sigma):
+    X, mean, C = gaussian_data()
+    fitted = model(Gaussian(5), algorithm=algorithm, sigma=sigma or 0.1, epochs=150,
                    learning_rate="linear(0.05, 0, over=300000)").fit(X).nets_.energy  # fmt: skip
-    assert np.abs(fitted.precision @ (C + sigma**2 * np.eye(d)) - np.eye(d)).max() < 0.1
+    assert np.abs(fitted.precision @ (C + sigma**2 * np.eye(5)) - np.eye(D)).max() < 0.1
     assert np.abs(fitted.m.numpy() - mean).max() < 0.1
 
 
-@pytest.mark.parametrize("d", [2, 5])
-def test_nce_finds_the_moments_and_log_z(d):
-    X, mean, C = gaussian_data(d)
-    learnt = model(Gaussian(d), epochs=100, learning_rate="linear(0.03, 0, over=200000)").fit(X)
+def test_nce_finds_the_moments_and_log_z():
+    X, mean, C = gaussian_data()
+    learnt = model(Gaussian(5), epochs=100, learning_rate="linear(0.03, 0, over=200000)").fit(X)
     energy = learnt.nets_.energy
-    assert np.abs(energy.precision @ C - np.eye(d)).max() < 0.1
+    assert np.abs(energy.precision @ C - np.eye(5)).max() < 0.1
     assert np.abs(energy.m.numpy() - mean).max() < 0.1
     assert learnt.nets_.log_z.value.item() == pytest.approx(energy.log_z, abs=0.02)
     # -E - log Z is the log-density of the Gaussian, in nats.
