@@ -114,7 +114,7 @@ def test_the_stochastic_forms_find_the_moments(algorithm, sigma):
     X, mean, C = gaussian_data()
     fitted = model(Gaussian(5), algorithm=algorithm, sigma=sigma or 0.1, epochs=150,
                    learning_rate="linear(0.05, 0, over=300000)").fit(X).nets_.energy  # fmt: skip
-    assert np.abs(fitted.precision @ (C + sigma**2 * np.eye(5)) - np.eye(D)).max() < 0.1
+    assert np.abs(fitted.precision @ (C + sigma**2 * np.eye(5)) - np.eye(5)).max() < 0.1
     assert np.abs(fitted.m.numpy() - mean).max() < 0.1
 
 
