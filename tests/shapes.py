@@ -12,10 +12,12 @@ from functools import partial, wraps
 from importlib.machinery import PathFinder, SourceFileLoader
 from types import FunctionType
 from typing import Any, get_type_hints
+from weakref import WeakKeyDictionary
 
 import jaxtyping
 import torch
 from beartype import BeartypeConf, beartype
+from torch import nn
 
 PACKAGES = tuple(f"genlearn.{name}." for name in ("maths", "nets", "losses", "samplers"))
 KINDS = {"Float": jaxtyping.Float, "Int": jaxtyping.Int, "Bool": jaxtyping.Bool}
@@ -35,13 +37,21 @@ def checked(value: Any) -> Any:
     return once(value, check(value))
 
 
+KINDS_OF_NETS: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
+
+
 def key(x: Any) -> Any:
-    """What the shapes of a result depend on."""
+    """What the shapes of a result depend on: of a net its options and the shapes of its parameters."""
     if isinstance(x, torch.Tensor):
         return x.shape, x.dtype
     if isinstance(x, list | tuple):
         return tuple(map(key, x))
-    return x if isinstance(x, int | str | None) else id(x)
+    if isinstance(x, nn.Module):
+        if x not in KINDS_OF_NETS:
+            options = tuple((k, v) for k, v in vars(x).items() if isinstance(v, int | float | str))
+            KINDS_OF_NETS[x] = type(x), options, tuple(p.shape for p in x.parameters())
+        return KINDS_OF_NETS[x]
+    return x if isinstance(x, int | str | None) else getattr(x, "__qualname__", type(x))
 
 
 def once(function: Any, checking: Any) -> Any:
