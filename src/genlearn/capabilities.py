@@ -22,6 +22,7 @@ from genlearn.data import Part
 from genlearn.hooks import Hooks, can, can_classify, can_sample
 from genlearn.maths.pixels import unit
 from genlearn.maths.rng import bernoulli, bernoulli_by_content, make_rng
+from genlearn.progress import track
 from genlearn.samplers import after
 
 
@@ -53,7 +54,7 @@ class Capabilities(Hooks, BaseEstimator):
         classes = None if y is None else self._chosen(np.asarray(y), n)
         blocks = []
         with torch.no_grad():
-            for b, rng in enumerate(self._generators(n, random_state, nets)):
+            for b, rng in enumerate(self._generators(n, random_state, nets, "samples")):
                 if classes is None:
                     images = self._draw(nets, block, rng)
                 else:
@@ -66,13 +67,14 @@ class Capabilities(Hooks, BaseEstimator):
         if hasattr(self, "_sample"):
             return self._sample(nets, n, rng)
         if hasattr(self, "_chain"):
-            return after(self._n_steps, self._chain(nets, n, rng))
+            return after(self._n_steps, track(self._chain(nets, n, rng), "chain", self._n_steps))
         return self._decode(nets, nets.prior.draw(n, rng))
 
-    def _generators(self, n: int, random_state: Any, nets: Nets) -> Iterator[torch.Generator]:
+    def _generators(self, n: int, random_state: Any, nets: Nets, what: str) -> Iterator[torch.Generator]:
         """A generator for each block of n images, which depends on the seed and the block alone."""
         seed = int(check_random_state(random_state).randint(2**31 - 1))
-        for b in range(-(-n // self.border_.block)):
+        n_blocks = -(-n // self.border_.block)
+        for b in track(range(n_blocks), what, n_blocks):
             mixed = int(np.random.SeedSequence([seed, b]).generate_state(1, np.uint64)[0])
             yield make_rng(mixed >> 1, _device(nets))
 
@@ -121,7 +123,7 @@ class Capabilities(Hooks, BaseEstimator):
         x = self._read(np.where(known, X, X.dtype.type(self.border_.range[0])))
         mask, block, filled = torch.from_numpy(known.copy()).view(x.shape), self.border_.block, []
         with torch.no_grad():
-            for b, rng in enumerate(self._generators(len(x), random_state, nets)):
+            for b, rng in enumerate(self._generators(len(x), random_state, nets, "completion")):
                 rows = slice(b * block, (b + 1) * block)
                 n = len(x[rows])
                 given, here = _padded(self._inside(x[rows], nets), block), _padded(mask[rows].to(rng.device), block)
@@ -223,7 +225,8 @@ class Capabilities(Hooks, BaseEstimator):
         """f over blocks of rows of one fixed size, so that no row depends on how many there are."""
         block = self.border_.block
         with torch.no_grad():
-            return torch.cat([f(_padded(self._inside(rows, nets), block))[: len(rows)] for rows in x.split(block)])
+            every = track(x.split(block), "images", -(-len(x) // block))
+            return torch.cat([f(_padded(self._inside(rows, nets), block))[: len(rows)] for rows in every])
 
     def _answer(self, f: Callable[[Tensor], Tensor], X: Any, nets: Nets) -> NDArray[Any]:
         return self.border_.answer(self._blocks(f, self._read(X), nets))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -22,6 +23,7 @@ from genlearn.hooks import can_classify
 from genlearn.maths.rng import Seeds, make_rng, spawn
 from genlearn.parallel import agreed, world
 from genlearn.parameters import Range, revived, table
+from genlearn.progress import tell, watched, work
 from genlearn.storage import read_about, read_states, write_model
 from genlearn.train import Budget, Journal, Optimizer, OptimizerName, Schedule, Stage, Stream, Training
 from genlearn.words import unknown
@@ -111,16 +113,17 @@ class GenerativeEstimator(Capabilities):
 
     # --- fit
 
-    def fit(self: Self, X: Any, y: Any = None) -> Self:
-        """Train on images.
+    def fit(self: Self, X: Any, y: Any = None, *, verbose: int = 0) -> Self:
+        """Train on images; silently, or with a bar on a terminal and in a notebook (`verbose=1`).
 
         X: (n, d), (n, H, W) or (n, C, H, W), uint8 or float, numpy or torch; or the name of a data set, a folder, or a
         `Data`, of which the training part is used. y [n]: labels, -1 = unknown; used by models that know classes.
         Raises ValueError in one line for bad input, `Diverged` on NaN.
         """
         self.check_parameters()
-        x, index = self._meet(X, y)
-        self._learn(x, index)
+        with watched() if verbose else nullcontext():
+            x, index = self._meet(X, y)
+            self._learn(x, index)
         return self
 
     def check_parameters(self) -> None:
@@ -139,6 +142,7 @@ class GenerativeEstimator(Capabilities):
         """See images and labels for the first time: the border is made from them, and they cross it."""
         X = load(X) if isinstance(X, (str, Path)) else X
         if isinstance(X, Data):
+            tell(f"{X.name}: {X.brief}")
             X = X.train
         if isinstance(X, Part):
             X, y = X.x, X.y if y is None else y
@@ -168,8 +172,8 @@ class GenerativeEstimator(Capabilities):
         tags.target_tags.required = self._needs_labels
         return tags
 
-    def _learn(self, x: Tensor, y: Tensor | None, resume: bool = False, **options: Any) -> Training:
-        """Build the nets and play the game; `options` are those of `Training`."""
+    def _learn(self, x: Tensor, y: Tensor | None, resume: bool = False, title: str = "", **options: Any) -> Training:
+        """Build the nets and play the game, `title` where progress is shown; `options` are those of `Training`."""
         device, (rank, n_processes) = pick_device(self.device), world()
         own = Seeds.of(agreed(_seed(self.random_state), device))
         shape = tuple(x.shape[1:])
@@ -183,7 +187,11 @@ class GenerativeEstimator(Capabilities):
         budget = Budget(images=self.images, minutes=self.minutes)
         common = {"budget": budget, "precision": self.precision, "ema": self.ema}
         training = Training(nets, self._stages(shape), stream, rng, **common | options)
-        progress = training.run(resume)
+        with work(title or type(self).__name__) as step:
+            training.on_tick = lambda p, done: step(
+                done, f"{p.images:,} images{training.journal.losses}, {p.seconds:.1f} s"
+            )
+            progress = training.run(resume)
         self.nets_ = nets.eval()
         self.averaged_nets_ = None if training.average is None else training.average.nets.eval()
         self.journal_, self.n_iter_ = training.journal, max(1, progress.rounds)

@@ -12,7 +12,7 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -29,6 +29,7 @@ from genlearn.metrics import Result, evaluate
 from genlearn.monitors import GRADIENTS, choose
 from genlearn.parallel import world
 from genlearn.parameters import revived, table
+from genlearn.progress import work
 from genlearn.train import Journal, Keeper, Progress, Stop
 
 FORMAT = 2
@@ -135,6 +136,8 @@ class Run:
             )
         about |= {"hash": hashes, "name": data.name, "split": data.split, "shape": list(data.shape)}
         about |= {"n": {side: len(getattr(data, side)) for side in hashes}, "licence": data.licence}
+        if data.report.read:
+            about["files"] = data.report.to_json()
         return data
 
     def journal(self) -> Journal:
@@ -153,7 +156,6 @@ class Run:
     def train(
         self,
         resume: bool = False,
-        on_tick: Callable[[Progress, float, Journal], None] | None = None,
         monitors: Sequence[str] = (),
         keep_every: float = 30.0,
         budget: Mapping[str, Any] | None = None,
@@ -187,7 +189,7 @@ class Run:
                     monitors=watch if first else (),
                     layers=GRADIENTS in monitors,
                     stop=stop,
-                    on_tick=lambda progress, done: on_tick(progress, done, journal) if on_tick else None,
+                    title=f"{self.record['model']} on {self.record['data']['source']}",
                 )  # fmt: skip
             except BaseException:
                 self.record["status"] = "failed"
@@ -223,27 +225,30 @@ class Run:
     def evaluate(
         self, metrics: Sequence[str] | None = None, n_samples: int = 10_000, seed: int = 0, record: bool = True
     ) -> list[Result]:
-        """Score the model on test images and keep the scores in evaluation.json."""
+        """Score the model on test images; each score is kept in evaluation.json as soon as it is there."""
         data, model = self.data(), self.model()
-        results = evaluate(
-            train=data.train.x,
-            valid=data.valid.x,
-            test=data.test.x,
-            sample=(lambda n, seed: model.sample(n, random_state=seed)) if hasattr(model, "sample") else None,
-            likelihoods=(lambda x, seed: model.log_likelihoods(x, random_state=seed))
-            if hasattr(model, "log_likelihoods")
-            else None,
-            predict=model.predict if hasattr(model, "predict") else None,
-            labels=None if data.train.y is None or data.test.y is None else (data.train.y, data.test.y),
-            metrics=metrics,
-            n_samples=n_samples,
-            seed=seed,
-        )
-        if record:
+
+        def keep(results: list[Result]) -> None:
             kept = {r.name: r for r in self.results()} | {r.name: r for r in results}
             content = json.dumps([r.to_json() for r in kept.values()], indent=2) + "\n"
             write_atomically(self.path / "evaluation.json", content.encode())
-        return results
+
+        with work(self.name):
+            return evaluate(
+                train=data.train.x,
+                valid=data.valid.x,
+                test=data.test.x,
+                sample=(lambda n, seed: model.sample(n, random_state=seed)) if hasattr(model, "sample") else None,
+                likelihoods=(lambda x, seed: model.log_likelihoods(x, random_state=seed))
+                if hasattr(model, "log_likelihoods")
+                else None,
+                predict=model.predict if hasattr(model, "predict") else None,
+                labels=None if data.train.y is None or data.test.y is None else (data.train.y, data.test.y),
+                metrics=metrics,
+                n_samples=n_samples,
+                seed=seed,
+                keep=keep if record else lambda results: None,
+            )
 
 
 @contextlib.contextmanager

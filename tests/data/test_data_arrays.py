@@ -15,10 +15,11 @@ from genlearn.data.arrays import as_labels, as_rows
     [
         (PrepareReport(), ""),
         (PrepareReport(overlap=1234), "training rows left out as held-out rows equal them: 1,234"),
-        (PrepareReport(2000, mode="grey", size=8), "2,000 of 2,000 images kept as 8x8 grey"),
+        (PrepareReport(2000, mode="grey", size=8), "2,000 files read, 2,000 used as 8x8 grey"),
         (
-            PrepareReport(9, ("a",), ("b", "c"), ("d",), ("e", "f"), "RGB", 16),
-            "5 of 9 images kept as 16x16 RGB, 1 corrupt, 2 duplicate, 1 too small; files that are no images: 2",
+            PrepareReport(9, tuple("abcd"), ("b", "c"), ("d: 2x2, expected 8",), ("e", "f"), "RGB", 16),
+            "9 files read, 2 used as 16x16 RGB: 2 duplicates, 4 corrupt (a, b, c ...), 1 too small (d), "
+            "2 not images (e, f)",
         ),
     ],
 )

@@ -21,7 +21,7 @@ from genlearn.metrics import parzen
 from genlearn.metrics.protocol import Seeds
 from genlearn.models.vae import VAE
 from genlearn.run import Run
-from genlearn.train import Keeper
+from genlearn.train import Journal, Keeper
 
 TINY = {"hidden": (8,), "n_latent": 2, "batch_size": 50, "random_state": 0, "device": "cpu", "epochs": None}
 
@@ -82,12 +82,21 @@ def test_a_resumed_run_plays_only_what_is_left_on_the_command_line_too(tmp_path,
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_it_and_a_resume_ends_with_the_same_bits(number, tmp_path, batches):
+def test_a_signal_stops_it_and_a_resume_ends_with_the_same_bits(number, tmp_path, batches, monkeypatch):
+    log = Journal.log
+
+    def signalled(journal, images, *rest):
+        log(journal, images, *rest)
+        if images == 1450:
+            os.kill(os.getpid(), number)
+
     long = make(tmp_path / "long", 3000)
     long.train()
     batches.clear()
     run, before = make(tmp_path / "cut", 3000), signal.getsignal(number)
-    run.train(on_tick=lambda p, done, journal: p.images == 1450 and os.kill(os.getpid(), number))
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "log", signalled)
+        run.train()
     assert (run.signal, run.record["status"]) == (number, "stopped")
     assert signal.getsignal(number) == before
     played = len(batches)

@@ -8,9 +8,8 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, NoReturn, TypeAlias
 
 import typer
 from rich.console import Console
@@ -18,13 +17,11 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
-if TYPE_CHECKING:
-    from genlearn.train import Journal, Progress
+from genlearn.progress import say
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
 LAUNCHED = "GENLEARN_LAUNCHED"
-EVERY = 5.0  # seconds between two lines of progress where there is no terminal
 
 # typer carries its own copy of click in newer releases: the base class of usage errors is found from a public name.
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
@@ -97,11 +94,6 @@ def _fail(message: str) -> None:
         say(f"error: {message}")
 
 
-def say(line: str) -> None:
-    """One line on stderr."""
-    print(line, file=sys.stderr, flush=True)
-
-
 def listing(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
     """Rows of text under bold headings."""
     filled = Table(*heads, header_style="bold", box=None, pad_edge=False)
@@ -119,47 +111,3 @@ def answer(as_json: bool, content: Any, *readable: str | Table) -> None:
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False)
     for part in readable:
         console.print(part, soft_wrap=isinstance(part, str))
-
-
-@contextmanager
-def training(title: str) -> Iterator[Callable[[Progress, float, Journal], None]]:
-    """A tick for `Run.train`: a bar on a terminal, else a line every few seconds."""
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    columns = (
-        TextColumn("{task.description}", markup=False), BarColumn(),
-        TextColumn("{task.fields[state]}", markup=False), TimeElapsedColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
-    last = 0.0
-    with Bars(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bars:
-        task = bars.add_task(title, total=None, state="")
-
-        def tick(p: Progress, done: float, journal: Journal) -> None:
-            nonlocal last
-            state = f"{p.images:,} images {_latest(journal)}"
-            bars.update(task, total=1.0, completed=done, state=state)
-            if bars.disable and (time.monotonic() - last > EVERY or done == 1):
-                last = time.monotonic()
-                say(f"{title}: {done:.0%}, {state}, {p.seconds:.1f} s")
-
-        yield tick
-
-
-def _latest(journal: Journal) -> str:
-    """The latest losses."""
-    values: dict[str, float] = {}
-    for row in journal.rows[-5:]:
-        values |= {name: value for name, value in row.items() if name.endswith("/loss")}
-    return " ".join(f"{name} {value:.4g}" for name, value in values.items())
-
-
-@contextmanager
-def waiting(what: str) -> Iterator[None]:
-    """A spinner on stderr while something takes long, on a terminal only."""
-    console = Console(stderr=True)
-    if console.is_terminal:
-        with console.status(what):
-            yield
-    else:
-        yield

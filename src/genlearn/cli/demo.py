@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from genlearn.cli.console import Json, answer, say, training, waiting
+from genlearn.cli.console import Json, answer
 from genlearn.cli.recipe import Recipe
+from genlearn.progress import say, watched
 
 DATA = "mnist-mini"
 # Found by looking: the cheapest settings whose samples are digits.
@@ -37,14 +38,14 @@ def demo(
         run, resume = recipe.run()
         runs.append(run)
         if run.record["status"] != "finished":
-            with training(f"{name} on {DATA}") as tick:
-                run.train(resume, tick)
+            with watched():
+                run.train(resume)
             if run.signal:
                 say(f"stopped; continue with: genlearn demo --out {out}")
                 raise typer.Exit(128 + run.signal)
         if not run.results():
-            with waiting(f"scoring {name}"):
+            with watched():
                 run.evaluate(n_samples=10_000)
-    with waiting("writing the page"):
+    with watched():
         page = write(runs, out / "report.html")
     answer(as_json, {"report": str(page), "runs": [str(run.path) for run in runs]}, str(page))

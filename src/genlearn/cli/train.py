@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genlearn.cli.console import Json, answer, listing, say, training
+from genlearn.cli.console import Json, answer, listing
 from genlearn.cli.recipe import Recipe
 from genlearn.cli.show import text
+from genlearn.progress import say, watched
 
 if TYPE_CHECKING:
     from genlearn.run import Run
@@ -95,13 +96,12 @@ def _train(recipe: Recipe, monitors: list[str], keep_every: float, as_json: bool
 
     with process_group(recipe.flags.get("device") or "auto") as (rank, n):
         run, resume = _agreed(recipe, rank, n)
-        title = f"{run.record['model']} on {run.record['data']['source']}"
         if rank == 0:
-            with training(title) as tick:
-                run.train(resume, tick, monitors, keep_every)
+            with watched():
+                run.train(resume, monitors, keep_every)
             _print_end(run, as_json)
         else:
-            run.train(resume, monitors=monitors, keep_every=keep_every)
+            run.train(resume, monitors, keep_every)
     return 128 + (run.signal or 15) if run.record["status"] == "stopped" else 0
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genlearn.cli.console import Json, answer, listing, waiting
+from genlearn.cli.console import Json, answer, listing
+from genlearn.progress import watched
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +40,7 @@ def sample(
     if not hasattr(model, "sample"):
         raise ValueError(f"{type(model).__name__} has no sampler; genlearn models lists what each model can do")
     out = out or run / f"samples-{seed if y is None else f'{y}-{seed}'}.png"
-    with waiting(f"drawing {n:,} samples"):
+    with watched():
         x = model.sample(n, y=y, random_state=seed)
         reference = Run.open(run).data().train.x[:1000].numpy() if x.ndim == 2 and not saved else None
         _write(x, out, reference)
@@ -86,7 +87,7 @@ def evaluate(
     opened = [Run.open(path) for path in runs]
     scores = {}
     for run in opened:
-        with waiting(f"evaluating {run.name}"):
+        with watched():
             scores[str(run.path)] = run.evaluate(names, n, seed)
     content = {path: [r.to_json() for r in results] for path, results in scores.items()}
     rows = [row(Path(path).name, r) for path, results in scores.items() for r in results]
@@ -119,6 +120,6 @@ def report(
 
     opened: list[Run] = [Run.open(path) for path in runs]
     out = out or (runs[0] / "report.html" if len(runs) == 1 else Path("report.html"))
-    with waiting("writing the page"):
+    with watched():
         write(opened, out)
     answer(as_json, {"report": str(out)}, str(out))

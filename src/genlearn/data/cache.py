@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +13,10 @@ from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
-import rich.progress
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
+
+from genlearn.progress import track
 
 from .folder import Listing, Opener, fingerprint, listing, opened
 from .images import SUFFIXES, Flaw, Header, Mode, header, prepare
@@ -147,7 +146,7 @@ def _each(
     open_file: Opener,
     what: str,
 ) -> Iterator[T | Flaw]:
-    """work(file) of every file, in order, by `map` or a pool's; with a progress bar where there is much to do."""
+    """work(file) of every file, in order, by `map` or a pool's."""
 
     def one(name: str) -> T | Flaw:
         try:
@@ -156,12 +155,9 @@ def _each(
         except Exception as error:  # decoders raise almost anything on damaged bytes; the reason goes into the report
             return Flaw("corrupt", " ".join(f"{type(error).__name__}: {error}".split()))
 
-    bar = rich.progress.Progress(console=Console(stderr=True), disable=len(names) < 1000 or not sys.stderr.isatty())
-    with bar:
-        task = bar.add_task(what, total=len(names))
-        for start in range(0, len(names), BLOCK):  # blocks: results never pile up before a slow disk
-            yield from spread(one, names[start : start + BLOCK])
-            bar.update(task, completed=start + BLOCK)
+    # Blocks: results never pile up before a slow disk.
+    for start in track(range(0, len(names), BLOCK), what, -(-len(names) // BLOCK)):
+        yield from spread(one, names[start : start + BLOCK])
 
 
 def _mode(heads: list[Header], options: Options) -> Mode:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
+NAMED = 3  # files of a kind that a line names
+RECORDED = 100  # and a record
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Part:
     """One side of the split: `x` uint8 or float32, [n, C, H, W] or [n, d]; `y` int64 [n], -1 = unknown.
 
@@ -21,6 +24,10 @@ class Part:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def __repr__(self) -> str:
+        labels = "no labels" if self.y is None else "labels"
+        return f"Part: {self.x.dtype} of shape {tuple(self.x.shape)}, {labels}"
 
 
 @dataclass(frozen=True)
@@ -39,17 +46,36 @@ class PrepareReport:
     size: int = 0
     overlap: int = 0
 
+    @property
+    def used(self) -> int:
+        """How many of the files are images of the data set."""
+        return self.read - len(self.corrupt) - len(self.duplicates) - len(self.small)
+
     def __str__(self) -> str:
         if not self.read:
             return f"training rows left out as held-out rows equal them: {self.overlap:,}" if self.overlap else ""
-        left_out = {"corrupt": self.corrupt, "duplicate": self.duplicates, "too small": self.small}
-        kept = self.read - sum(map(len, left_out.values()))
-        counts = "".join(f", {len(names):,} {what}" for what, names in left_out.items() if names)
-        other = f"; files that are no images: {len(self.other):,}" if self.other else ""
-        return f"{kept:,} of {self.read:,} images kept as {self.size}x{self.size} {self.mode}{counts}{other}"
+        duplicates = (
+            [f"{len(self.duplicates):,} duplicate{'s'[: len(self.duplicates) != 1]}"] if self.duplicates else []
+        )
+        named = {"corrupt": self.corrupt, "too small": self.small, "not images": self.other}
+        left_out = duplicates + [f"{len(lines):,} {what} ({_few(lines)})" for what, lines in named.items() if lines]
+        kept = f"{self.read:,} files read, {self.used:,} used as {self.size}x{self.size} {self.mode}"
+        return f"{kept}{': ' if left_out else ''}{', '.join(left_out)}"
+
+    def to_json(self) -> dict[str, Any]:
+        """For the record of a run: the counts, and the first hundred of each kind that were left out."""
+        kinds = {name: value for name, value in vars(self).items() if isinstance(value, tuple)}
+        counts = {name: len(lines) for name, lines in kinds.items() if lines}
+        first = {name: list(lines[:RECORDED]) for name, lines in kinds.items() if lines}
+        return {"words": str(self), "read": self.read, "used": self.used, "left_out": counts, "first": first}
 
 
-@dataclass(frozen=True, eq=False)
+def _few(lines: tuple[str, ...]) -> str:
+    names = [line.partition(": ")[0] for line in lines[:NAMED]]
+    return ", ".join(names) + (" ..." if len(lines) > NAMED else "")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Data:
     """A data set with its frozen split, where it came from, and its licence; `classes[k]` names label k."""
 
@@ -67,6 +93,22 @@ class Data:
     def shape(self) -> tuple[int, ...]:
         """Of one row: (C, H, W) or (d,)."""
         return tuple(self.train.x.shape[1:])
+
+    @property
+    def brief(self) -> str:
+        """The sizes of the parts, and what was left out, in one line."""
+        sizes = f"{len(self.train):,} training, {len(self.valid):,} validation, {len(self.test):,} test"
+        what = "images" if len(self.shape) == 3 else "rows"
+        report = str(self.report)
+        return f"{sizes} {what} of {'x'.join(map(str, self.shape))}{report and f'; {report}'}"
+
+    def __repr__(self) -> str:
+        classes = f", {len(self.classes)} classes" if self.classes else ""
+        return (
+            f"Data {self.name!r}: {self.train.x.dtype}{classes}, split by {self.split}\n"
+            f"  {self.brief}\n"
+            f"  from {self.source}, licence {self.licence}"
+        )
 
 
 class Entry(NamedTuple):

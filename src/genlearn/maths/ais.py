@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot, softplus
 
 from genlearn._types import Visible
+from genlearn.progress import track
 from genlearn.shapes import Float
 
 MAX_UNITS = 20
@@ -159,7 +160,7 @@ class AnnealedPath:
     def anneal(self, v: Float[Tensor, "n D"], steps: Sequence[float], rng: torch.Generator) -> Float[Tensor, "n"]:
         """sum log p*_there(v) - log p*_here(v) along the steps [n] float64, v moving after each."""
         log_w = torch.zeros(len(v), dtype=torch.float64, device=v.device)
-        for here, there in pairwise(steps):
+        for here, there in track(pairwise(steps), "log Z", len(steps) - 1):
             x = torch.addmm(self.rise, v, self.W)
             y = torch.add(self.b_base, x, alpha=there)
             log_w += (there - here) * (v @ self.slope)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genlearn.maths.ais import AIS, MAX_UNITS, AnnealedPath, ais, log_z_exact, reverse_ais
 from genlearn.maths.rng import make_rng
+from genlearn.progress import track
 from genlearn.shapes import Float
 
 N_CHAINS = 100
@@ -86,7 +87,7 @@ def bracket(
     v = start.repeat(-(-n_chains // len(start)), 1)[:n_chains].to(W.dtype)
     v = v / path.sigma if path.visible == "gaussian" else v
     with torch.no_grad():
-        for _ in range(n_gibbs):
+        for _ in track(range(n_gibbs), "Gibbs steps before log Z", n_gibbs):
             v = path.step(v, 1.0, rng)
     v = v * path.sigma if path.visible == "gaussian" else v
     return Bracket(forward, reverse_ais(W, a, b, v, betas=betas, rng=rng, **options))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from genlearn._types import Likelihood, ScoreKind, Visible
 from genlearn.maths.rng import make_rng, spawn
+from genlearn.progress import track
 
 from .arrays import as_rows, same_width
 from .result import Result, bootstrap
@@ -42,7 +43,7 @@ def parzen_log_prob(x: Tensor, centres: Tensor, sigmas: Tensor) -> Tensor:
     out = x.new_empty(len(widths), len(x))
     halves = centres.square().sum(1) / -2
     products, scaled = x.new_empty(2, min(ROWS, len(x)), len(centres))
-    for start in range(0, len(x), ROWS):
+    for start in track(range(0, len(x), ROWS), "Parzen windows", -(-len(x) // ROWS)):
         rows = x[start : start + ROWS]
         logits = torch.addmm(halves, rows, centres.T, out=products[: len(rows)])  # (|x|^2 - |x - mu|^2) / 2
         nearest = logits.amax(1)

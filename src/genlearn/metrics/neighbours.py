@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from genlearn.maths.rng import make_rng
+from genlearn.progress import track
 
 from .arrays import as_rows, same_width
 from .result import Result, median, percentiles, resample
@@ -29,7 +30,7 @@ def nearest(x: Any, reference: Any, k: int = 1) -> tuple[Tensor, Tensor]:
         raise ValueError(f"k is {k}, expected 1 to {len(reference)}, the number of reference images")
     halves = reference.square().sum(1) / -2
     distances, indices = [], []
-    for rows in x.split(ROWS):
+    for rows in track(x.split(ROWS), "nearest images", -(-len(x) // ROWS)):
         best, index = x.new_empty(len(rows), 0), torch.empty(len(rows), 0, dtype=torch.long, device=x.device)
         for start in range(0, len(reference), COLUMNS):
             block = slice(start, start + COLUMNS)

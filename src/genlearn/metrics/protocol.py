@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from genlearn._types import Likelihood
 from genlearn.maths.rng import spawn
+from genlearn.progress import track
 from genlearn.words import unknown
 
 from .classification import error_rate
@@ -111,13 +112,15 @@ def evaluate(
     metrics: Sequence[str] | None = None,
     n_samples: int = 10_000,
     seed: int = 0,
+    keep: Callable[[list[Result]], None] = lambda results: None,
 ) -> list[Result]:
     """Score a model on test images, one result or more a metric, in the order asked.
 
     train, valid, test: images [n, ...], uint8 or floats in [0, 1]. sample(n, seed) gives n images of the same kind,
     drawn once; likelihoods(test, seed) log-likelihoods by name; predict(test) labels, to be held against `labels`,
     those of train and of test. metrics: by default, all that are possible for this model. seed: of all that is random;
-    samples, likelihoods and the metrics' own choices get independent ones, spawned from it.
+    samples, likelihoods and the metrics' own choices get independent ones, spawned from it. keep(results of a metric)
+    is called as soon as they are there.
     Raises ValueError for an unknown metric, or one that was asked for and is not possible.
     """
     subject = Subject(train, valid, test, sample, likelihoods, predict, labels, n_samples, seed)
@@ -127,4 +130,9 @@ def evaluate(
         if missing := subject.lacks(METRICS[name].needs):
             raise ValueError(f"metric {name!r} is not possible here: there is no {' and no '.join(missing)}")
     names = [n for n in METRICS if not subject.lacks(METRICS[n].needs)] if metrics is None else metrics
-    return [result for name in names for result in METRICS[name].score(subject)]
+    results: list[Result] = []
+    for name in track(names, "scores", len(names)):
+        scored = METRICS[name].score(subject)
+        keep(scored)
+        results += scored
+    return results

@@ -14,6 +14,7 @@ from genlearn.maths.ais import AIS, MAX_UNITS, checked, estimate
 from genlearn.maths.partition import N_CHAINS, Bracket, LogZ
 from genlearn.maths.rng import bernoulli, make_rng
 from genlearn.maths.sweeps import gibbs, sweep
+from genlearn.progress import track
 from genlearn.shapes import Float
 
 
@@ -170,7 +171,7 @@ class GeneralBoltzmann(nn.Module):
         """sum log p*_there(s) - log p*_here(s) along the steps [n] float64, s moving after each."""
         J, c, base = self.J, self.c, self._base
         log_w = torch.zeros(len(s), dtype=torch.float64, device=s.device)
-        for here, there in pairwise(steps):
+        for here, there in track(pairwise(steps), "log Z", len(steps) - 1):
             log_w += (there - here) * (s @ (c - base) + ((s @ J) * s).sum(1) / 2)
             s = gibbs(there * J, torch.lerp(base, c, there), s, rng)
         return log_w

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from genlearn import __version__
 from genlearn.files import write_atomically
 from genlearn.metrics import Result
+from genlearn.progress import track
 from genlearn.report.view import View, view
 from genlearn.run import Run
 
@@ -37,7 +38,7 @@ def write(runs: Sequence[Run], out: Path) -> Path:
     A run without a trained model or without an evaluation shows what it has. Raises ValueError in one line if a data
     set cannot be found or has changed, OSError if `out` cannot be written.
     """
-    views = [view(run) for run in runs]
+    views = [view(run) for run in track(runs, "pages of runs", len(runs))]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,

@@ -86,6 +86,8 @@ def facts(run: Run, data: Data, model: GenerativeEstimator | None) -> list[tuple
     """The run in a few lines."""
     record = run.record
     rows = [("data", data.name), ("training images", f"{len(data.train):,}")]
+    if str(data.report):
+        rows.append(("files", str(data.report)))
     if "images" in record:
         epochs = record["images"] / max(len(data.train), 1)
         rows.append(("images seen", f"{record['images']:,} ({epochs:.3g} epochs)"))

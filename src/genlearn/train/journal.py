@@ -69,6 +69,12 @@ class Journal:
         keys = (key for row in self.rows for key, value in row.items() if not isinstance(value, str))
         return list(dict.fromkeys(key for key in keys if key not in ("images", "seconds")))
 
+    @property
+    def losses(self) -> str:
+        """The latest losses, in words."""
+        latest = {k: v for row in self.rows[-5:] for k, v in row.items() if k.endswith("/loss")}
+        return "".join(f" {name} {value:.4g}" for name, value in latest.items())
+
     def close(self) -> None:
         """Flush the event file."""
         if self._writer is not None:

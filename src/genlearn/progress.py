@@ -1,0 +1,118 @@
+"""Progress of long work: silent, unless somebody watches (the command line, `fit(verbose=1)`)."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SILENT = 2.0  # seconds of work that need no word
+EVERY = 5.0  # seconds between two lines where there is no terminal
+DRAWN = 0.1  # seconds between two states of a bar
+
+T = TypeVar("T")
+Step: TypeAlias = Callable[[float, str], None]
+"""step(share that is done, a few words more)."""
+
+
+class Watcher:
+    """Bars on a terminal or in a notebook, the outer work above the inner; elsewhere a line every few seconds."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[words]}", markup=False), TimeElapsedColumn(), TimeRemainingColumn(),
+        )  # fmt: skip
+        self.live = console.is_terminal or console.is_jupyter
+        # What is printed to stdout meanwhile belongs there.
+        self.bars = Progress(*columns, console=console, disable=not self.live, transient=True, redirect_stdout=False)
+        self._names: list[str] = []
+        self._said = time.monotonic() - EVERY + SILENT
+
+    @contextmanager
+    def work(self, name: str) -> Iterator[Step]:
+        """Work within what is under way already; its bar appears when it has taken a moment."""
+        began = drawn = time.monotonic()
+        task = self.bars.add_task(name, total=1.0, visible=False, words="")
+        self._names.append(name)
+
+        def step(done: float, words: str = "") -> None:
+            nonlocal drawn
+            now = time.monotonic()
+            if now - drawn > DRAWN and now - began > SILENT / 4:
+                drawn = now
+                self.bars.update(task, completed=done, words=words, visible=True)
+            if not self.live and now - self._said > EVERY:
+                self._said = now
+                say(f"{': '.join(self._names)}: {done:.0%}{words and f', {words}'}")
+
+        try:
+            yield step
+        finally:
+            self._names.pop()
+            self.bars.remove_task(task)
+
+
+_watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
+
+
+@contextmanager
+def watched() -> Iterator[None]:
+    """Show the progress of all work within, on stderr; within `watched` already: no change."""
+    if _watcher.get() is not None:
+        yield
+        return
+    from rich.console import Console
+
+    watcher = Watcher(Console(stderr=True))
+    token = _watcher.set(watcher)
+    try:
+        with watcher.bars:
+            yield
+    finally:
+        _watcher.reset(token)
+
+
+def say(line: str) -> None:
+    """One line on stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _nothing(done: float, words: str = "") -> None:
+    pass
+
+
+def tell(line: str) -> None:
+    """One line for whoever watches."""
+    if _watcher.get() is not None and line:
+        say(line)
+
+
+@contextmanager
+def work(name: str) -> Iterator[Step]:
+    """Work whose progress the caller reports: `with work("training") as step: ... step(share, words)`."""
+    watcher = _watcher.get()
+    if watcher is None:
+        yield _nothing
+        return
+    with watcher.work(name) as step:
+        yield step
+
+
+def track(items: Iterable[T], name: str, n: int) -> Iterator[T]:
+    """The n items, one by one, while the share that is done is shown."""
+    if _watcher.get() is None:
+        yield from items
+        return
+    with work(name) as step:
+        for done, item in enumerate(items):
+            step(done / n, "")
+            yield item

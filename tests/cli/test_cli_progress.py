@@ -1,0 +1,117 @@
+"""Progress: silent unless somebody watches, and then every long work says how far it is."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+
+from genlearn import progress
+from genlearn.maths import ais, make_rng, schedule
+from genlearn.models.rbm import RBM
+from genlearn.run import Run
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    for name in ("SILENT", "EVERY", "DRAWN"):
+        monkeypatch.setattr(progress, name, -1)
+
+
+def test_fit_is_silent_unless_asked(digits, capfd, at_once):
+    model = RBM(epochs=2, n_hidden=4, random_state=0).fit(digits[:200])
+    model.sample(3)
+    model.score_samples(digits[:5])
+    assert capfd.readouterr() == ("", "")
+    model.fit(digits[:200], verbose=1)
+    out, err = capfd.readouterr()
+    assert out == ""
+    first, *_, last = err.splitlines()
+    assert first.startswith("RBM: 50%, 200 images rbm/loss ")
+    assert last.startswith("RBM: 100%, 400 images rbm/loss ")
+
+
+def test_work_within_work_is_one_line(capfd, at_once):
+    def inner():
+        return list(progress.track("xy", "inner", 2))
+
+    assert inner() == ["x", "y"]
+    with progress.watched(), progress.work("outer") as step:
+        step(0.25, "so far")
+        inner()
+        with progress.watched():  # the same watcher
+            inner()
+    inner()
+    shown = capfd.readouterr().err.splitlines()
+    assert shown == ["outer: 25%, so far", *2 * ["outer: inner: 0%", "outer: inner: 50%"]]
+
+
+def test_short_work_says_nothing(capfd):
+    with progress.watched():
+        assert list(progress.track(range(1000), "quick", 1000)) == list(range(1000))
+    assert capfd.readouterr().err == ""
+
+
+def test_bars_on_a_terminal(at_once):
+    screen = io.StringIO()
+    watcher = progress.Watcher(Console(file=screen, force_terminal=True, width=100))
+    assert watcher.live
+    with watcher.bars, watcher.work("outer"), watcher.work("inner") as step:
+        step(0.4, "words")
+        watcher.bars.refresh()
+    assert "inner" in screen.getvalue() and " 40% words" in screen.getvalue()
+    assert not watcher.bars.tasks
+
+
+def test_an_error_leaves_nothing_behind(capfd, at_once):
+    with pytest.raises(KeyError), progress.watched(), progress.work("bad"):
+        raise KeyError
+    progress.tell("nobody hears")
+    assert capfd.readouterr().err == ""
+    with progress.watched():
+        progress.tell("somebody does")
+    assert capfd.readouterr().err == "somebody does\n"
+
+
+def test_log_z_tells_how_far_it_is(capfd, at_once):
+    with progress.watched():
+        ais(torch.zeros(5, 3), torch.zeros(5), torch.zeros(3), betas=schedule(5), n_chains=2, rng=make_rng(0))
+    assert capfd.readouterr().err.splitlines() == [f"log Z: {done}%" for done in (0, 25, 50, 75)]
+
+
+def test_a_start_says_what_became_of_the_files(tmp_path, cli):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(30):
+        Image.fromarray(rng.integers(0, 256, (8, 8), np.uint8)).save(photos / f"{i:02d}.png")
+    (photos / "30.png").write_bytes((photos / "00.png").read_bytes())
+    (photos / "bad.png").write_bytes(b"no image")
+    answer = cli("train", "rbm", "--data", photos, "--epochs", 1, "--out", tmp_path / "run")
+    words = "32 files read, 30 used as 8x8 grey: 1 duplicate, 1 corrupt (bad.png)"
+    assert f"photos: 24 training, 3 validation, 3 test images of 1x8x8; {words}" in answer.err.splitlines()
+    files = Run.open(tmp_path / "run").record["data"]["files"]
+    assert files["words"] == words and files["left_out"] == {"corrupt": 1, "duplicates": 1}
+    assert files["first"]["duplicates"] == ["30.png: same pixels as 00.png"]
+    assert cli("report", tmp_path / "run").code == 0
+    assert words in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_scores_are_kept_as_they_come(cli, trained, monkeypatch, tmp_path):
+    from genlearn.metrics import protocol
+
+    def interrupted(subject):
+        raise KeyboardInterrupt
+
+    metrics = protocol.METRICS
+    monkeypatch.setitem(metrics, "parzen", metrics["parzen"]._replace(score=interrupted))
+    run = shutil.copytree(trained, tmp_path / "run", ignore=shutil.ignore_patterns("evaluation.json"))
+    assert cli("evaluate", run, "--n", 100).code == 130
+    names = [row["name"] for row in json.loads((run / "evaluation.json").read_text())]
+    assert names and all(name.startswith("log-likelihood") for name in names)
