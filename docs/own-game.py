@@ -1,6 +1,6 @@
 """A game of three players on plain tensors, without any estimator: a GAN on a ring, and an encoder that inverts it.
 
-`python docs/own-game.py` trains it, and prints how many modes the generator draws, and how far z and E(G(z)) are apart.
+`python docs/own-game.py` takes a minute. With Journal(folder) and keeper=Keeper(folder), run(resume=True) continues it.
 """
 
 import torch

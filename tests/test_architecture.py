@@ -12,7 +12,7 @@ from genlearn import registry
 
 SOURCE = Path(__file__).parents[1] / "src" / "genlearn"
 
-FLOOR = {"_types", "files", "parallel", "shapes", "words"}
+FLOOR = {"_types", "files", "parallel", "progress", "shapes", "words"}
 GROUND = FLOOR | {"maths"}
 BASE = GROUND | {"train", "data", "draw"}
 FACE = {"parameters", "storage", "border", "hooks", "capabilities", "estimator"}
@@ -21,6 +21,7 @@ ALLOWED = {
     "_types": set(),
     "files": set(),
     "parallel": set(),
+    "progress": set(),
     "shapes": set(),
     "words": set(),
     "maths": FLOOR,
@@ -42,7 +43,7 @@ ALLOWED = {
     "monitors": TRAINED | {"metrics"},
     "run": TRAINED | {"models", "registry", "metrics", "monitors"},
     "report": TRAINED | {"models", "registry", "metrics", "run"},
-    "cli": TRAINED | {"models", "registry", "metrics", "run", "report"},
+    "cli": FLOOR | TRAINED | {"models", "registry", "metrics", "run", "report"},
     "__main__": {"cli"},
 }
 

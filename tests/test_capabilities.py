@@ -334,3 +334,10 @@ def test_objects_are_given_again_on_load(tmp_path):
             EnergyModel.load(tmp_path, **given)
     with pytest.raises(ValueError, match="holds a EnergyModel, expected a VAE"):
         VAE.load(tmp_path)
+
+
+def test_a_decoder_of_another_shape_is_named(digits, monkeypatch):
+    model = VAE(hidden=(4,), n_latent=2, epochs=1, random_state=0).fit(digits[:100])
+    monkeypatch.setattr(VAE, "_decode", lambda self, nets, z: nets.decoder(z)[:, :63])
+    with pytest.raises(ValueError, match=r"VAE drew images of shape \(100, 63\), expected \(100, 64\) or rows"):
+        model.sample(2)

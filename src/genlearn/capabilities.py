@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, ClassVar
@@ -59,6 +60,11 @@ class Capabilities(Hooks, BaseEstimator):
                     images = self._draw(nets, block, rng)
                 else:
                     images = self._sample_class(nets, classes[b * block : (b + 1) * block].to(rng.device), rng)
+                if len(images) != block or images[0].numel() != math.prod(self.border_.shape):
+                    raise ValueError(
+                        f"{type(self).__name__} drew images of shape {tuple(images.shape)}, "
+                        f"expected {(block, *self.border_.inner_shape)} or rows"
+                    )
                 blocks.append(images.cpu())
         return self.border_.outward(torch.cat(blocks)[:n] if blocks else torch.empty(0, *self.border_.shape))
 

@@ -32,6 +32,17 @@ class Hooks:
 
     x are images [B, ...] of the model's precision, in its range. A latent model gives `_prior` and `_decode`, a chain
     model `_chain`, any other `_sample`.
+
+        _prior() -> Prior                                    it joins the nets as `nets.prior`
+        _decode(nets, z [B, k]) -> [B, ...]                  images of codes, or rows [B, d]
+        _chain(nets, n, rng, x=None) -> iterator of [n, ...] the images of n chains; with `_n_steps`
+        _sample(nets, n, rng) -> [n, ...]                    images
+        _sample_class(nets, y [n], rng) -> [n, ...]          one of each class
+        _encode(nets, x) -> [B, k]                           codes, k = `_n_features_out`
+        _scorer(nets) -> (x -> [B])                          log p(x) in nats, with `_score_kind(nets) -> ScoreKind`
+        _likelihoods(nets, x, rng) -> {name: Likelihood}     every log-likelihood that there is
+        _complete(nets, x, known, rng) -> [B, ...]           the unknown pixels drawn
+        _classify(nets, x) -> [B, classes]                   log p(y | x)
     """
 
     if TYPE_CHECKING:  # at run time they must not be there: hasattr tells the truth

@@ -176,8 +176,6 @@ class Run:
         self.record |= {"status": "running", "hardware": hardware(), "started": _now()}
         self.write()
         journal, keeper = Journal(self.path if first else None), Keeper(self.path / "checkpoints")
-        if not resume or not keeper.paths():
-            journal.rewind(-1)  # from the start, perhaps after a kill before the first checkpoint
         files = (self.record.get("spent", {}).get("files", 0.0) if resume else 0.0) + time.perf_counter() - began
         with _signals() as stop:
             try:

@@ -312,3 +312,52 @@ def test_a_joint_loss_needs_the_flag():
     stage = Stage("s", [Player("y", ("y",), pull("y"), SGD)], Budget(images=10), joint=lambda n, b, r: ({}, {}))
     with pytest.raises(ValueError, match="expected simultaneous=True beside it"):
         Training(nets(), [stage], stream(), make_rng(0)).run()
+
+
+def play(player: Player, **options) -> None:
+    Training(nets(), [Stage("s", [player], Budget(images=20))], stream(), make_rng(0), **options).run()
+
+
+@pytest.mark.parametrize(("made", "message"), [
+    (lambda: Player("x", "x", pull("x"), SGD), r"player 'x' owns 'x', expected names, as in owns=\('x',\)"),
+    (lambda: Player("x", ("x",), pull("x"), SGD, clip=0.0), "clip of player 'x' is 0.0, expected a number above 0"),
+    (lambda: Player("x", ("x",), pull("x"), SGD, clip=-1.0), "clip of player 'x' is -1.0, expected a number above 0"),
+    (lambda: Stage("s", []), r"stage 's' has the players \[\], expected one at least"),
+    (lambda: Stage("s", 2 * [Player("x", ("x",), pull("x"), SGD)]), "of different names"),
+    (lambda: Optimizer("lion"), "unknown optimiser 'lion': expected one of sgd"),
+    (lambda: Optimizer(lr=-1.0), "lr is -1.0, expected a rate above 0"),
+    (lambda: Optimizer(lr="linear(0.1, over=5)"), "is no schedule"),
+    (lambda: Optimizer(momentum="slow"), "is no schedule"),
+    (lambda: play(Player("x", ("x",), pull("x"), SGD, steps=0)), "player 'x' plays 0 steps in round 0, expected 1 at"),
+    (lambda: play(Player("x", ("x",), pull("x"), SGD, steps=lambda r: 1 - r)), "plays 0 steps in round 1"),
+    (lambda: play(Player("x", ("z",), pull("x"), SGD)), "owns z, which names no parameter of the nets x, y"),
+    (lambda: play(Player("x", ("x", "y"), pull("x"), SGD)), "player 'x' owns y.weight, which its loss does not use"),
+    (lambda: play(Player("x", ("x",), lambda n, b, r: n["x"].weight.sum(), SGD)),
+     r"the loss of player 'x' gave a Tensor of shape \(\) alone, expected \(scalar tensor, logs\)"),
+    (lambda: play(Player("x", ("x",), lambda n, b, r: (n["x"].weight, {}), SGD)), "gave a Parameter of shape"),
+    (lambda: play(Player("x", ("x",), lambda n, b, r: (torch.ones(()), {}), SGD)), "of shape .* without gradient"),
+    (lambda: play(Player("x", ("x",), lambda n, b, r: (n["x"].weight.sum(), {"a": 0.5}), SGD)),
+     "log 'a' of player 'x' is 0.5, expected a scalar tensor"),
+])  # fmt: skip
+def test_what_breaks_the_contract_is_one_line_with_a_name(made, message):
+    with pytest.raises(ValueError, match=message) as error:
+        made()
+    assert "\n" not in str(error.value)
+
+
+def test_folders_are_made_and_a_start_empties_them(tmp_path):
+    def go(**options):
+        journal, keeper = Journal(str(tmp_path / "a" / "run")), Keeper(str(tmp_path / "a" / "kept"))
+        stage = Stage("s", [Player("x", ("x",), pull("x"), SGD)], Budget(images=40))
+        Training(nets(), [stage], stream(), make_rng(0), journal, keeper=keeper, tick=20).run(**options)
+        kept = Journal(tmp_path / "a" / "run")
+        kept.read()
+        return [row["images"] for row in kept.rows]
+
+    assert go() == go() == [20, 40]
+    assert go(resume=True) == [20, 40]
+
+
+def test_to_resume_takes_a_keeper():
+    with pytest.raises(ValueError, match="resume=True without a keeper"):
+        Training(nets(), [Stage("s", [Player("x", ("x",), pull("x"), SGD)])], stream(), make_rng(0)).run(resume=True)

@@ -14,7 +14,8 @@ def squared_gradient_norm(f: Callable[[Tensor], Tensor], x: Float[Tensor, "B ...
     """||grad_x f(x)||^2 for every row: [B, ...] -> [B], differentiable in the parameters of f.
 
     `f` maps each row to a number independently of the others. Half its mean over data, times gamma, is the R1 penalty
-    (Mescheder, Geiger, Nowozin 2018, equation 9).
+    (Mescheder, Geiger, Nowozin 2018, equation 9). For the norm itself take (result + 1e-12).sqrt(): at 0 the root
+    alone has no gradient.
     """
     with torch.enable_grad():
         x = x.detach().requires_grad_()

@@ -3,7 +3,8 @@
 from genlearn._types import Batch, Logs, Nets
 from genlearn.train.average import Average
 from genlearn.train.checkpoint import Keeper
-from genlearn.train.game import Budget, Game, JointLoss, Loss, Move, Player, Playing, Prepare, Setup, Stage
+from genlearn.train.contract import JointLoss, Loss, Prepare, Setup
+from genlearn.train.game import Budget, Game, Move, Player, Playing, Stage
 from genlearn.train.journal import Journal
 from genlearn.train.loop import Diverged, Progress, Training
 from genlearn.train.monitor import Monitor

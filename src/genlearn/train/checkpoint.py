@@ -72,8 +72,8 @@ def read(path: Path) -> dict[str, Any]:
 class Keeper:
     """A folder of checkpoints, the last `keep` of them, named by the images seen."""
 
-    def __init__(self, folder: Path, keep: int = 2) -> None:
-        self.folder, self.keep = folder, keep
+    def __init__(self, folder: str | Path, keep: int = 2) -> None:
+        self.folder, self.keep = Path(folder), keep
 
     def paths(self) -> list[Path]:
         """The checkpoints, oldest first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,37 +13,18 @@ from torch import Tensor, nn
 from genlearn._types import Batch, Logs, Nets
 from genlearn.maths.rng import Rng
 from genlearn.parallel import average
+from genlearn.train.contract import JointLoss, Loss, Prepare, Setup, checked
 from genlearn.train.optim import Optimizer
 from genlearn.train.stream import Stream
 
 
-class Loss(Protocol):
-    """(nets, batch, rng) -> (scalar, logs): pure in the parameters; never a backward pass, never a step."""
-
-    def __call__(self, nets: Any, batch: Batch, rng: Rng, /) -> tuple[Tensor, Logs]: ...
-
-
-class JointLoss(Protocol):
-    """Every player's scalar, by name, from one shared forward pass."""
-
-    def __call__(self, nets: Any, batch: Batch, rng: Rng, /) -> tuple[dict[str, Tensor], Logs]: ...
-
-
-class Setup(Protocol):
-    """What a stage does once, at its start or its end; without gradient."""
-
-    def __call__(self, nets: Any, stream: Stream, rng: Rng, /) -> None: ...
-
-
-class Prepare(Protocol):
-    """Maps each batch; without gradient."""
-
-    def __call__(self, nets: Any, batch: Batch, rng: Rng, /) -> Batch: ...
-
-
 @dataclass(frozen=True)
 class Budget:
-    """How long to play, whichever comes first: images seen (by a stage's first player), epochs, minutes."""
+    """How long to play, whichever comes first: images seen (by a stage's first player), epochs, minutes.
+
+    A first player of three steps sees three batches a round: the budget, averages, ticks and the journal count all.
+    Without any limit play goes on until it is stopped.
+    """
 
     images: float | None = None
     epochs: float | None = None
@@ -68,7 +49,8 @@ class Player:
     owns: names of nets ("G") or prefixes of parameter names ("rbm.W"). steps: per round, a number or f(round).
     after: a projection of its parameters after each step (weight clipping, max-norm). clip: the largest norm of its
     gradient; a longer one is scaled down. A loss may move buffers (chains, running statistics) of the nets that it
-    runs: purity is of parameters.
+    runs: purity is of parameters. Schedules and `batch.seen` count the images that this player has seen.
+    Raises ValueError for text in the place of `owns`, and a clip that is not positive.
     """
 
     name: str
@@ -79,11 +61,20 @@ class Player:
     after: Callable[[Any], None] | None = None
     clip: float | None = None
 
+    def __post_init__(self) -> None:
+        if isinstance(self.owns, str):
+            raise ValueError(f"player {self.name!r} owns {self.owns!r}, expected names, as in owns=({self.owns!r},)")
+        if self.clip is not None and not self.clip > 0:
+            raise ValueError(f"clip of player {self.name!r} is {self.clip}, expected a number above 0, or None")
+
     def parameters(self, nets: Nets) -> list[tuple[str, nn.Parameter]]:
         """The named parameters that it owns; ValueError where there are none."""
         owned = [(name, p) for name, p in nets.named_parameters() if any(_below(name, own) for own in self.owns)]
         if not owned:
-            raise ValueError(f"player {self.name!r} owns {', '.join(self.owns)}, which names no parameter")
+            known = ", ".join(nets)
+            raise ValueError(
+                f"player {self.name!r} owns {', '.join(self.owns)}, which names no parameter of the nets {known}"
+            )
         return owned
 
 
@@ -101,7 +92,7 @@ class Stage:
     the codes). prepare(nets, batch, rng): maps each batch without gradient. Play alternates, each step on a fresh
     batch; if `simultaneous`, all gradients are taken at the same point, on the same batch and noise, then all step; a
     `joint` loss is its fast path: all scalars from one forward pass. labelled: the share of each batch that shows
-    a known label (`Stream.select`).
+    a known label (`Stream.select`). Raises ValueError for no players, or two of one name.
     """
 
     name: str
@@ -114,6 +105,11 @@ class Stage:
     simultaneous: bool = False
     joint: JointLoss | None = None
     labelled: float = 0.0
+
+    def __post_init__(self) -> None:
+        names = [player.name for player in self.players]
+        if not names or len(set(names)) < len(names):  # journal and checkpoints go by them
+            raise ValueError(f"stage {self.name!r} has the players {names}, expected one at least, of different names")
 
 
 class Move(NamedTuple):
@@ -214,7 +210,13 @@ class Game:
             return logs
         for playing in self.players:
             steps = playing.player.steps
-            for _ in range(steps if isinstance(steps, int) else steps(number)):
+            steps = steps if isinstance(steps, int) else steps(number)
+            if steps < 1 and playing is self.players[0]:
+                raise ValueError(
+                    f"player {playing.player.name!r} plays {steps} steps in round {number}, expected 1 at least of the "
+                    "first player: the budget counts its images"
+                )
+            for _ in range(steps):
                 move = self.move(playing, self._batch(stream, rng, playing.seen), rng)
                 logs |= playing.step(move, self.nets, stream.batch_size, norms, self.layers)
         return logs
@@ -231,10 +233,13 @@ class Game:
         for p in playing.owned:
             p.requires_grad_(True)
         with self._cast(batch):
-            loss, logs = playing.player.loss(self.nets, batch, rng)
-        gradients = torch.autograd.grad(loss, playing.owned)
+            loss, logs = checked(playing.player.name, playing.player.loss(self.nets, batch, rng))
+        gradients = torch.autograd.grad(loss, playing.owned, allow_unused=True)
         for p in playing.owned:
             p.requires_grad_(False)
+        if any(g is None for g in gradients):
+            unused = playing.names[[g is None for g in gradients].index(True)]
+            raise ValueError(f"player {playing.player.name!r} owns {unused}, which its loss does not use; own less")
         return Move(gradients, loss, logs)
 
     def _at_once(self, batch: Batch, rng: Rng) -> list[Move]:

@@ -13,9 +13,9 @@ from genlearn.files import write_atomically
 class Journal:
     """Rows of numbers by images seen. `rows` keeps them all; with a folder they are also written as they come."""
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: str | Path | None = None) -> None:
         self.rows: list[dict[str, Any]] = []
-        self._path = None if folder is None else folder / "journal.jsonl"
+        self._path = None if folder is None else Path(folder) / "journal.jsonl"
         self._writer: Any = None
 
     def log(self, images: int, seconds: float, values: Mapping[str, float | str]) -> None:
@@ -25,11 +25,13 @@ class Journal:
         if self._path is None:
             return
         try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a") as file:
                 file.write(json.dumps(row) + "\n")
         except OSError as error:
             raise OSError(
-                error.errno, f"could not write {self._path}: {error.strerror}; free space and resume, nothing is lost"
+                error.errno,
+                f"could not write {self._path}: {error.strerror}; put that right and resume, nothing is lost",
             ) from None
         if self._writer is None:
             # Imported here: a library call without a folder should not pay for it.

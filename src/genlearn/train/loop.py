@@ -52,10 +52,11 @@ class Training:
     """One run of a game: `run` plays the stages; what is not given is off.
 
     budget: of all stages together, monitors and saving included (epochs are a stage's own). precision: float32, float64
-    or bf16 (autocast). ema: half-life of the averaged weights in images. keeper, keep_every: checkpoints, at the first
-    tick after so many seconds. tick: images between readings of the logs (by default an epoch, at most 10,000). layers:
-    the norm of the gradient of each layer too. stop: asked after every round. on_tick(progress, share of the stage that
-    is done): for progress bars.
+    or bf16 (autocast). ema: half-life of the averaged weights in images; the averaged nets are then `average.nets`.
+    keeper, keep_every: checkpoints, at the first tick after so many seconds; to resume, make everything anew as it was
+    made, and `run(resume=True)`. tick: images between readings of the logs (by default an epoch, at most 10,000).
+    layers: the norm of the gradient of each layer too. stop: asked after every round. on_tick(progress, share of the
+    stage that is done): for progress bars.
     """
 
     nets: Nets
@@ -74,18 +75,23 @@ class Training:
     stop: Stop = field(default_factory=Stop)
     on_tick: Callable[[Progress, float], None] = lambda progress, done: None
     progress: Progress = field(default_factory=Progress)
-    average: Average | None = None
-    _ticked: int = 0
-    _clock: float = 0.0
+    average: Average | None = field(default=None, init=False)
+    _ticked: int = field(default=0, init=False)
+    _clock: float = field(default=0.0, init=False)
 
     def run(self, resume: bool = False) -> Progress:
-        """Play the stages from the start, or from the latest checkpoint; where it ended.
+        """Play the stages from the start, or with `resume` from the latest checkpoint of the keeper; where it ended.
 
-        Raises `Diverged` where a loss or a parameter is not finite, ValueError where no checkpoint can be read.
+        With a keeper, a start forgets older checkpoints and rows of the journal. Raises `Diverged` where a loss or a
+        parameter is not finite, ValueError where no checkpoint can be read, or there is no keeper to resume from.
         """
+        if resume and self.keeper is None:
+            raise ValueError("resume=True without a keeper, expected one; the usual fix is keeper=Keeper(folder)")
         state = self.keeper.latest() if resume and self.keeper else None
         if self.keeper and not resume and world()[0] == 0:
             self.keeper.clear()
+        if self.keeper and state is None:
+            self.journal.rewind(-1)  # perhaps after a kill before the first checkpoint
         devices = [self.stream.device] if self.stream.device.type == "cuda" else []
         self._clock = time.perf_counter()
         # Nets of third parties (dropout of torch) draw from the global generator: it is seeded from ours.

@@ -15,6 +15,8 @@ FREE = 0.5  # seconds that it may take anyway
 class Monitor:
     """A named observer, separate from the losses: run(nets, images) -> numbers, or sentences, for the journal.
 
+    They go into the journal under the keys that `run` gives them.
+
     It is due every `every` images seen, rarer where that would take more than a tenth of the time of play (the first
     look tells what one costs), and once at the very end. `nets` are the averaged ones where an average is kept, in
     evaluation mode. It has random numbers of its own: watching changes nothing, and a stop breaks it off.

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from genlearn.train.schedules import Schedule
+from genlearn.words import unknown
 
 OptimizerName: TypeAlias = Literal[
     "sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw", "adamax", "nadam", "radam"
@@ -38,8 +39,8 @@ class Optimizer:
 
     `lr` and `momentum` are numbers or schedules of the images that the player has seen. `momentum` and `nesterov` use
     the momentum (v <- m v + g, p <- p - lr v), the Adam family uses `betas`. Weight decay falls on matrices and
-    kernels, not on biases. Rates live in tensors, which a step reads and `schedule` fills. Text that is no schedule
-    is a ValueError when it is built.
+    kernels, not on biases. Rates live in tensors, which a step reads and `schedule` fills.
+    Raises ValueError for an unknown name, a rate that is not positive, and text that is no schedule.
     """
 
     name: OptimizerName = "adam"
@@ -47,6 +48,13 @@ class Optimizer:
     momentum: float | str = 0.9
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.name not in _CLASSES:
+            raise ValueError(unknown("optimiser", self.name, tuple(_CLASSES)))
+        Schedule.parse(self.momentum)
+        if not Schedule.parse(self.lr).start > 0:
+            raise ValueError(f"lr is {self.lr!r}, expected a rate above 0")
 
     def build(self, parameters: Iterable[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
         """The torch optimiser over named parameters, at the first value of its schedules."""

@@ -18,8 +18,9 @@ class Stream:
 
     x [n, ...] is uint8 (served as float in [0, 1]) or float (served as it is); y [n] are labels or None. Batches run
     across the end of an epoch, so that all have one size. With `world` processes each serves its own
-    batch_size / world rows of the same batch. Sets above 2 GiB stay where they are (a memory map, say). Raises
-    ValueError where there are no images, other labels than images, or batches that the processes cannot share evenly.
+    batch_size / world rows of the same batch. Sets above 2 GiB stay where they are (a memory map, say).
+    Attributes: x and y as they were given, batch_size, n (the images of an epoch). Raises ValueError where there are no
+    images, other labels than images, or batches that the processes cannot share evenly.
     """
 
     def __init__(
@@ -111,7 +112,7 @@ class Stream:
         return unit(x.to(self.device, non_blocking=True), self.dtype)
 
     def mean(self, f: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor:
-        """The mean of f(images) over the whole set; of every pixel, by default."""
+        """The mean of f over the whole set, f mapping images [B, ...] to [B, *k]; of every pixel, by default."""
         return torch.stack([f(self.serve(rows)).sum(0) for rows in self.x.split(1000)]).sum(0) / len(self.x)
 
     def variance(self) -> Tensor:
