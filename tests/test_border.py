@@ -138,7 +138,7 @@ def test_labels_are_as_many_as_images_and_name_classes():
 )
 def test_the_block_follows_from_the_shape(shape, block):
     """At most 100 images, and at most 2^18 values where that is more than one."""
-    b = Border(shape, np.dtype(np.float32), (0.0, 1.0), (0.0, 1.0), np.empty(0))
+    b = Border(shape, np.dtype(np.float32), (0.0, 1.0), (0.0, 1.0), np.empty(0), ())
     assert b.block == block
 
 

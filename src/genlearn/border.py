@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_array, column_or_1d
 from torch import Tensor
 
 from genlearn.data import Data, Part
+from genlearn.words import unknown
 
 BLOCK = 100
 BLOCK_VALUES = 2**18  # beyond so many values a block has fewer images
@@ -39,7 +40,7 @@ class Border:
     """What the images that `fit` was given look like, and the way in and out; saved whole with the model.
 
     shape, dtype: of one image as given. range: the values that mean 0 and 1 inside. seen: the least and the greatest
-    value. classes: the distinct labels, none where there were none.
+    value. classes: the distinct labels, none where there were none; names: what they are called.
     """
 
     shape: tuple[int, ...]
@@ -47,10 +48,21 @@ class Border:
     range: tuple[float, float]
     seen: tuple[float, float]
     classes: NDArray[Any]
+    names: tuple[str, ...]
 
     @classmethod
-    def of(cls, X: NDArray[Any], given: np.dtype[Any], pixels: bool, y: NDArray[Any] | None) -> Border:
-        """The border of images X [n, ...], which came as type `given`; pixels: they must lie in [0, 1] inside."""
+    def of(
+        cls,
+        X: NDArray[Any],
+        given: np.dtype[Any],
+        pixels: bool,
+        y: NDArray[Any] | None,
+        names: Sequence[str] = (),
+    ) -> Border:
+        """The border of images X [n, ...], which came as type `given`; pixels: they must lie in [0, 1] inside.
+
+        names[k] is what label k of y is called, where there are names.
+        """
         seen = (float(X.min()), float(X.max()))
         ends = (0.0, 255.0) if X.dtype == np.uint8 else (0.0, 1.0)
         if pixels and X.dtype != np.uint8 and (seen[0] < 0 or seen[1] > 1):
@@ -60,8 +72,9 @@ class Border:
                 "back",
                 stacklevel=5,
             )
-        classes = np.empty(0, np.int64) if y is None else np.unique(y[~_unknown(y)])
-        return cls(tuple(X.shape[1:]), given if given.kind == "f" else X.dtype, ends, seen, classes)
+        classes = np.empty(0, np.int64) if y is None else np.unique(y[known(y)])
+        called = tuple(names[k] if names else str(k) for k in classes.tolist())
+        return cls(tuple(X.shape[1:]), given if given.kind == "f" else X.dtype, ends, seen, classes, called)
 
     @property
     def inner_shape(self) -> tuple[int, ...]:
@@ -121,30 +134,41 @@ class Border:
 
     def index(self, y: NDArray[Any]) -> Tensor:
         """Labels [n] as indices into `classes`, -1 where unknown; a one-line ValueError for a label never seen."""
-        unknown = _unknown(y)
+        told = known(y)
         index = np.searchsorted(self.classes, y).clip(max=max(len(self.classes) - 1, 0))
-        strange = ~unknown & (self.classes[index] != y) if len(self.classes) else ~unknown
+        strange = told & (self.classes[index] != y) if len(self.classes) else told
         if strange.any():
             raise ValueError(
                 f"y has the label {y[strange][0].item()!r}, expected one of {self.classes.tolist()} as in fit"
             )
-        return torch.from_numpy(np.where(unknown, -1, index).astype(np.int64))
+        return torch.from_numpy(np.where(told, index, -1).astype(np.int64))
+
+    def labels(self, y: NDArray[Any]) -> NDArray[Any]:
+        """The labels that y [...] names; those that are no names stay. A one-line ValueError for a name never seen."""
+        if y.dtype.kind not in "UO" or self.classes.dtype.kind in "UO":
+            return y
+        for name in y.flat:
+            if name not in self.names:
+                raise ValueError(unknown("class", str(name), self.names))
+        return np.asarray([self.classes[self.names.index(name)] for name in y.flat]).reshape(y.shape)
 
     def to_json(self) -> dict[str, Any]:
         """Plain objects that JSON can hold."""
         ends = {"range": list(self.range), "seen": list(self.seen)}
-        return {"shape": list(self.shape), "dtype": self.dtype.name, **ends, "classes": self.classes.tolist()}
+        classes = {"classes": self.classes.tolist(), "names": list(self.names)}
+        return {"shape": list(self.shape), "dtype": self.dtype.name, **ends, **classes}
 
     @classmethod
     def from_json(cls, about: Mapping[str, Any]) -> Border:
         """What `to_json` wrote."""
         classes = np.asarray(about["classes"]) if about["classes"] else np.empty(0, np.int64)
         (a, b), (low, high) = about["range"], about["seen"]
-        return cls(tuple(about["shape"]), np.dtype(about["dtype"]), (a, b), (low, high), classes)
+        return cls(tuple(about["shape"]), np.dtype(about["dtype"]), (a, b), (low, high), classes, tuple(about["names"]))
 
 
-def _unknown(y: NDArray[Any]) -> NDArray[np.bool_]:
-    return y == -1 if y.dtype.kind in "if" else np.zeros(len(y), bool)
+def known(y: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which of the labels [n] are known: -1 is none."""
+    return y != -1 if y.dtype.kind in "if" else np.ones(len(y), bool)
 
 
 def images(X: Any, dtype: torch.dtype) -> tuple[NDArray[Any], np.dtype[Any]]:

@@ -46,8 +46,8 @@ class Capabilities(Hooks, BaseEstimator):
     ) -> NDArray[Any]:
         """n images, in the shape, type and range that `fit` was given.
 
-        y: the class to draw, one label or n of them, of models that know classes. Image i depends on the seed, on i and
-        on its label alone, not on n.
+        y: the class to draw, one label (or its name) or n of them, of models that know classes. Image i depends on the
+        seed, on i and on its label alone, not on n.
         """
         if n < 0:
             raise ValueError(f"n is {n}, expected the number of images, 0 or more")
@@ -89,6 +89,7 @@ class Capabilities(Hooks, BaseEstimator):
         if not hasattr(self, "_sample_class") or not self._n_classes:
             why = "was fitted without labels" if self._uses_labels else "knows no classes"
             raise ValueError(f"y is given, but this {type(self).__name__} {why}; the usual fix is to leave y out")
+        y = self.border_.labels(y)
         if y.ndim > 1 or (y.ndim == 1 and len(y) != n):
             raise ValueError(f"y has shape {y.shape}, expected one label or {n} of them, one for each image")
         index = self.border_.index(np.broadcast_to(y, (n,)))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_type_hints
 
 import torch
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from genlearn.maths.rng import Seeds, make_rng, spawn
 from genlearn.parallel import agreed, world
 from genlearn.parameters import Range, revived, table
 from genlearn.progress import tell, watched, work
-from genlearn.storage import read_about, read_states, write_model
+from genlearn.storage import model_folder, read_about, read_states, write_model
 from genlearn.train import Budget, Journal, Optimizer, OptimizerName, Schedule, Stage, Stream, Training
 from genlearn.words import unknown
 
@@ -39,6 +40,15 @@ def _seed(random_state: Any) -> int:
 def seeds(random_state: int | None) -> Seeds:
     """The seeds of everything that is random in a run of this `random_state`."""
     return Seeds.of(_seed(random_state))
+
+
+class _Signature:
+    """Names, plain types and defaults, for `help`; ranges and meanings are those of `genlearn models NAME`."""
+
+    def __get__(self, instance: object, owner: type) -> inspect.Signature:
+        signature, hints = inspect.signature(owner.__init__), get_type_hints(owner)  # type: ignore[misc]
+        _, *parameters = signature.parameters.values()
+        return inspect.Signature([p.replace(annotation=hints.get(p.name, p.annotation)) for p in parameters])
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -69,6 +79,7 @@ class GenerativeEstimator(Capabilities):
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], "where to compute"] = "auto"
     random_state: Annotated[int | None, Range(0, 2**32 - 1), "seed (none: a fresh one)"] = None
 
+    __signature__: ClassVar[Any] = _Signature()
     family: ClassVar[str]
     paper: ClassVar[str]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
@@ -122,7 +133,10 @@ class GenerativeEstimator(Capabilities):
         """
         self.check_parameters()
         with watched() if verbose else nullcontext():
+            X = load(X) if isinstance(X, (str, Path)) else X
             x, index = self._meet(X, y)
+            if isinstance(X, Data):
+                tell(f"{X.name}: {X.brief}")
             self._learn(x, index)
         return self
 
@@ -140,22 +154,23 @@ class GenerativeEstimator(Capabilities):
 
     def _meet(self, X: Any, y: Any) -> tuple[Tensor, Tensor | None]:
         """See images and labels for the first time: the border is made from them, and they cross it."""
-        X = load(X) if isinstance(X, (str, Path)) else X
+        names: tuple[str, ...] = ()
         if isinstance(X, Data):
-            tell(f"{X.name}: {X.brief}")
-            X = X.train
+            X, names = X.train, X.classes if y is None else ()
         if isinstance(X, Part):
             X, y = X.x, X.y if y is None else y
         array, given = border.images(X, self._dtype)
         if y is None and self._needs_labels:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         y = None if y is None else border.labels(y, len(array))
+        if y is not None and self._needs_labels and not border.known(y).any():
+            raise ValueError(f"every label in y is unknown (-1), expected known ones for {type(self).__name__}")
         known = border.classes(y) if y is not None and self._uses_labels else None
         for name in ("n_features_in_", "feature_names_in_"):  # scikit-learn's, of rows only
             self.__dict__.pop(name, None)
         if array.ndim == 2:
             validate_data(self, X, reset=True, skip_check_array=True)
-        self.border_ = Border.of(array, given, self._pixels, known)
+        self.border_ = Border.of(array, given, self._pixels, known, names)
         return self.border_.inward(array), None if known is None else self.border_.index(known)
 
     @property
@@ -164,6 +179,13 @@ class GenerativeEstimator(Capabilities):
         if not (self._uses_labels and hasattr(self, "border_")):
             raise AttributeError(f"{type(self).__name__} has no classes_")
         return self.border_.classes
+
+    @property
+    def class_names_(self) -> tuple[str, ...]:
+        """What the classes are called, in the order of `classes_`: the folders of a `Data`, else the labels as text."""
+        if not (self._uses_labels and hasattr(self, "border_")):
+            raise AttributeError(f"{type(self).__name__} has no class_names_")
+        return self.border_.names
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -235,12 +257,13 @@ class GenerativeEstimator(Capabilities):
 
     @classmethod
     def load(cls: type[Self], folder: str | Path, device: str | None = None, **given: Any) -> Self:
-        """The model that `save` wrote, on `device` (by default where it was trained, if that is here, else auto).
+        """The model that `save` wrote, or that of a run, on `device` (by default where it was trained, if it is here).
 
         given: the parameters that are objects (an energy, a frozen net), by name: files hold no code.
         Raises a one-line ValueError for another model or version, a damaged file, or an object that is missing.
         """
-        about = read_about(Path(folder))
+        folder = model_folder(folder)
+        about = read_about(folder)
         if about["model"] != cls.__name__:
             raise ValueError(f"{folder} holds a {about['model']}, expected a {cls.__name__}")
         parameters = revived(table(cls), about["parameters"], given)
@@ -251,6 +274,6 @@ class GenerativeEstimator(Capabilities):
         if len(self.border_.shape) == 1:
             self.n_features_in_ = self.border_.shape[0]
         nets = self._fresh_nets(self.border_.inner_shape, 0).to(pick_device(self.device), self._dtype)
-        self.nets_, self.averaged_nets_ = read_states(Path(folder), nets.requires_grad_(False).eval())
+        self.nets_, self.averaged_nets_ = read_states(folder, nets.requires_grad_(False).eval())
         self._fitted = self.get_params(deep=False)
         return self

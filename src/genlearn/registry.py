@@ -10,7 +10,7 @@ from pathlib import Path
 
 from genlearn.estimator import GenerativeEstimator
 from genlearn.models import _MODELS
-from genlearn.storage import read_about
+from genlearn.storage import model_folder, read_about
 from genlearn.words import unknown
 
 CAPABILITIES = (
@@ -65,8 +65,9 @@ def model(name: str) -> type[GenerativeEstimator]:
 
 
 def load(folder: str | Path) -> GenerativeEstimator:
-    """The model saved in `folder`, whichever it is."""
-    class_name = read_about(Path(folder))["model"]
+    """The model saved in `folder`, or in that of a run, whichever it is."""
+    folder = model_folder(folder)
+    class_name = read_about(folder)["model"]
     for entry in models():
         if entry.class_name == class_name:
             return entry.load().load(folder)

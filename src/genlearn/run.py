@@ -12,6 +12,7 @@ import platform
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ from genlearn.metrics import Result, evaluate
 from genlearn.monitors import GRADIENTS, choose
 from genlearn.parallel import world
 from genlearn.parameters import revived, table
-from genlearn.progress import work
+from genlearn.progress import tell, work
 from genlearn.train import Journal, Keeper, Progress, Stop
 
 FORMAT = 2
@@ -124,18 +125,25 @@ class Run:
             )
         return registry.load(self.path / "model")
 
-    def data(self) -> Data:
-        """The data set, loaded as when the run was made; ValueError if its content has changed since."""
+    def data(self, to_train: bool = False) -> Data:
+        """The data set, loaded as when the run was made; a warning if it has changed since, to train a ValueError."""
         about = self.record["data"]
         data = load(about["source"], **about["options"])
         hashes = {side: getattr(data, side).hash for side in ("train", "valid", "test")}
         if about.get("hash", hashes) != hashes:
-            raise ValueError(
-                f"the data set {about['source']} has changed since {self.path} was made (the hashes differ); "
-                "the usual fix is to restore it, or to start a new run"
-            )
+            sizes = {side: (about["n"][side], len(getattr(data, side))) for side in hashes}
+            other = [side for side in hashes if about["hash"][side] != hashes[side]]
+            what = ", ".join(f"{side} {n:,} -> {now:,} images" if n != now else f"{side} other images"
+                             for side, (n, now) in sizes.items() if side in other)  # fmt: skip
+            changed = f"the data set {about['source']} has changed since {self.path} was made ({what})"
+            if to_train:
+                raise ValueError(f"{changed}; the usual fix is to restore it, or to start a new run")
+            warnings.warn(f"{changed}; what follows is of the images as they are now", stacklevel=2)
+            return data
         about |= {"hash": hashes, "name": data.name, "split": data.split, "shape": list(data.shape)}
         about |= {"n": {side: len(getattr(data, side)) for side in hashes}, "licence": data.licence}
+        if data.classes:
+            about["classes"] = list(data.classes)
         if data.report.read:
             about["files"] = data.report.to_json()
         return data
@@ -167,10 +175,11 @@ class Run:
         """
         began = time.perf_counter()
         self.record["parameters"] |= budget or {}
-        data, estimator, first = self.data(), self.estimator, world()[0] == 0
+        data, estimator, first = self.data(to_train=True), self.estimator, world()[0] == 0
         # What can be wrong with the input is found before anything is written.
         x, y = estimator._meet(data, None)
         watch = choose(estimator, data, self.path / "samples", monitors)
+        tell(f"{data.name}: {data.brief}")
         if first:
             (self.path / "samples").mkdir(parents=True, exist_ok=True)
         self.record |= {"status": "running", "hardware": hardware(), "started": _now()}

@@ -16,7 +16,7 @@ from genlearn import __version__
 from genlearn._types import Nets
 from genlearn.files import write_atomically
 
-FORMAT = 2
+FORMAT = 3
 
 
 def write_model(folder: Path, about: Mapping[str, Any], nets: Nets, averaged: Nets | None) -> Path:
@@ -66,6 +66,13 @@ def read_states(folder: Path, nets: Nets) -> tuple[Nets, Nets | None]:
     averaged = copy.deepcopy(nets, memo)
     averaged.load_state_dict(apart, strict=False)
     return nets, averaged
+
+
+def model_folder(folder: str | Path) -> Path:
+    """Where a model is saved: `folder`, or within the folder of a run its `model`."""
+    folder = Path(folder)
+    inner = folder / "model"
+    return inner if (inner / "model.json").exists() and not (folder / "model.json").exists() else folder
 
 
 def read_about(folder: Path) -> dict[str, Any]:

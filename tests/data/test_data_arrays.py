@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas
 import pytest
 import torch
 
@@ -121,3 +122,14 @@ def test_options_that_would_be_ignored_are_refused() -> None:
         load(x, split="random")
     with pytest.raises(TypeError, match="data of type list: expected a name, a folder, a numpy array"):
         load([[1, 2]])
+
+
+def test_a_table_is_an_array() -> None:
+    X = np.random.default_rng(0).random((30, 4))
+    table, array = load(pandas.DataFrame(X), pandas.Series(np.arange(30) % 3)), load(X, np.arange(30) % 3)
+    assert table.train.hash == array.train.hash
+    first, second, third = repr(table).splitlines()
+    assert first == "Data 'array': torch.float32, 3 classes, split by content hash 80/10/10"
+    assert second == f"  {len(table.train)} training, {len(table.valid)} validation, {len(table.test)} test rows of 4"
+    assert third == "  from given as an array, licence unknown"
+    assert repr(table.train) == f"Part: torch.float32 of shape ({len(table.train)}, 4), labels"

@@ -264,3 +264,9 @@ def test_without_rbms_the_weights_begin_as_glorot_and_bengio_have_it_for_sigmoid
         limit = 4 * (6 / (m.in_features + m.out_features)) ** 0.5
         assert 0.95 * limit < m.weight.abs().max() <= limit
         assert not m.bias.any()
+
+
+def test_labels_that_are_all_unknown_fail_before_pretraining(digits, monkeypatch):
+    monkeypatch.setattr(StackedRBMClassifier, "_learn", lambda *args: pytest.fail("it began"))
+    with pytest.raises(ValueError, match=r"every label in y is unknown \(-1\), expected known ones"):
+        StackedRBMClassifier(hidden=(4,)).fit(digits[:50], np.full(50, -1))

@@ -20,6 +20,7 @@ from genlearn.maths.rng import spawn
 from genlearn.metrics import parzen
 from genlearn.metrics.protocol import Seeds
 from genlearn.models.vae import VAE
+from genlearn.report import write
 from genlearn.run import Run
 from genlearn.train import Journal, Keeper
 
@@ -141,12 +142,16 @@ def test_changed_data_are_noticed(side, finished, tmp_path, monkeypatch):
     run = Run.open(finished.path)
     assert run.data().train.hash == data.train.hash
     monkeypatch.setattr("genlearn.run.load", lambda source, **options: changed)
-    for use in (run.data, lambda: run.train(resume=True), run.evaluate, lambda: run.train()):
-        with pytest.raises(
-            ValueError, match=r"the data set digits has changed since .* \(the hashes differ\)"
-        ) as error:
+    told = rf"the data set digits has changed since .* \({side} other images\)"
+    for use in (lambda: run.data(to_train=True), lambda: run.train(resume=True), lambda: run.train()):
+        with pytest.raises(ValueError, match=f"{told}; the usual fix is to restore it") as error:
             use()
         assert "\n" not in str(error.value)
+    kept = dict(run.record["data"])
+    for use in (lambda: run.evaluate(["nearest"], 50, record=False), lambda: write([run], tmp_path / "report.html")):
+        with pytest.warns(UserWarning, match=f"{told}; what follows is of the images as they are now"):
+            use()
+    assert run.record["data"] == kept
 
 
 def test_the_record_describes_data_and_recipe(finished):

@@ -17,7 +17,7 @@ from genlearn.cli.console import OneLine
 from genlearn.cli.demo import demo
 from genlearn.cli.show import datasets, models
 from genlearn.cli.train import train
-from genlearn.cli.use import evaluate, report, sample
+from genlearn.cli.use import evaluate, predict, report, sample
 
 app = typer.Typer(
     name="genlearn",
@@ -49,6 +49,7 @@ EXAMPLES: dict[Callable[..., Any], str] = {
     datasets: "genlearn datasets --json",
     train: "genlearn train rbm --data mnist --set n_hidden=500 --epochs 5 --out runs/rbm",
     sample: "genlearn sample runs/rbm --n 64 --seed 0 --out samples.png",
+    predict: "genlearn predict runs/digits photos/ --json",
     evaluate: "genlearn evaluate runs/rbm runs/vae --metrics likelihood,parzen --json",
     report: "genlearn report runs/rbm runs/vae --out report.html",
     demo: "genlearn demo --out runs/demo",

@@ -81,7 +81,7 @@ def _launch(recipe: Recipe, n: int, monitors: list[str], keep_every: float, as_j
     from genlearn.cli.launch import launch
 
     run, _ = recipe.run()
-    run.data()
+    run.data(to_train=True)
     run.path.mkdir(parents=True, exist_ok=True)
     run.write()
     arguments = ["train", "--resume", str(run.path), "--keep-every", str(keep_every)]

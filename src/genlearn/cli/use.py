@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from genlearn.cli.console import Json, answer, listing
-from genlearn.progress import watched
+from genlearn.files import write_atomically
+from genlearn.progress import say, watched
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from genlearn.estimator import GenerativeEstimator
     from genlearn.metrics import Result
     from genlearn.run import Run
 
@@ -24,7 +28,7 @@ def sample(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run or of a saved model.")],
     n: Annotated[int, Option("--n", min=1, help="How many.")] = 64,
     seed: Annotated[int, Option(help="Image i depends on the seed and on i alone.")] = 0,
-    y: Annotated[int | None, Option("--class", help="The label to draw, of a model that knows labels.")] = None,
+    y: Annotated[str | None, Option("--class", help="The class to draw, by name or label.")] = None,
     out: Annotated[
         Path | None,
         Option(help="A grid (.png), the array (.npy) or a folder of PNGs [default: RUN/samples-[CLASS-]SEED.png]."),
@@ -32,19 +36,62 @@ def sample(
     as_json: Json = False,
 ) -> None:
     """Draw samples."""
-    from genlearn import registry
     from genlearn.run import Run
 
     saved = (run / "model.json").exists()
-    model = registry.load(run) if saved else Run.open(run).model()
+    model = _model(run)
     if not hasattr(model, "sample"):
         raise ValueError(f"{type(model).__name__} has no sampler; genlearn models lists what each model can do")
     out = out or run / f"samples-{seed if y is None else f'{y}-{seed}'}.png"
     with watched():
-        x = model.sample(n, y=y, random_state=seed)
+        x = model.sample(n, y=None if y is None else _label(model, y), random_state=seed)
         reference = Run.open(run).data().train.x[:1000].numpy() if x.ndim == 2 and not saved else None
         _write(x, out, reference)
     answer(as_json, {"samples": str(out), "n": n, "seed": seed}, f"{n:,} samples in {out}")
+
+
+def _model(run: Path) -> GenerativeEstimator:
+    """The model of a run, or one that was saved."""
+    from genlearn import registry
+    from genlearn.run import Run
+
+    return registry.load(run) if (run / "model.json").exists() else Run.open(run).model()
+
+
+def _label(model: GenerativeEstimator, text: str) -> str | int:
+    """A class by name, or else by its label."""
+    number = text.removeprefix("-").isdecimal()
+    return int(text) if number and text not in getattr(model, "class_names_", ()) else text
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run or of a saved model.")],
+    images: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder or zip of images, or an image.")],
+    out: Annotated[Path | None, Option(help="A file for the CSV [default: stdout].")] = None,
+    as_json: Json = False,
+) -> None:
+    """Classify images.
+
+    One line an image: its name, the class, and the probability that the model gives it.
+    """
+    from genlearn.data import pictures
+
+    model = _model(run)
+    if not hasattr(model, "predict"):
+        raise ValueError(f"{type(model).__name__} does not classify; the usual fix is a run of stacked-rbm or dbn")
+    with watched():
+        asked = pictures(images, model.border_.shape)
+        probabilities = model.predict_proba(asked.x.reshape(-1, *model.border_.shape))
+    for line in asked.left_out:
+        say(f"left out: {line}")
+    named = [model.class_names_[k] for k in probabilities.argmax(1)]
+    rows = list(zip(asked.names, named, probabilities.max(1).tolist(), strict=True))
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows([("file", "class", "probability"), *rows])
+    if out is not None:
+        write_atomically(out, table.getvalue().encode())
+    content = [{"file": name, "class": label, "probability": p} for name, label, p in rows]
+    answer(as_json, content, table.getvalue().rstrip("\n") if out is None else str(out))
 
 
 def _write(x: NDArray[Any], out: Path, reference: NDArray[Any] | None) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from .load import load
 from .part import Data, Entry, Part, PrepareReport
+from .pictures import Pictures, pictures
 from .sources import catalogue
 from .toys import modes
 
-__all__ = ["Data", "Entry", "Part", "PrepareReport", "catalogue", "load", "modes"]
+__all__ = ["Data", "Entry", "Part", "Pictures", "PrepareReport", "catalogue", "load", "modes", "pictures"]

@@ -124,12 +124,12 @@ def _make(root: Path, names: list[str], open_file: Opener, options: Options, wor
     if not files.names:
         found = f"{len(files.other)} other files" if files.other else "nothing"
         raise ValueError(f"{root} has no images: found {found}, expected files ending in {' '.join(SUFFIXES)}")
-    heads = [h for h in _each(map, header, files.names, open_file, "reading headers") if isinstance(h, Header)]
+    heads = [h for h in each(map, header, files.names, open_file, "reading headers") if isinstance(h, Header)]
     typical = int(np.median([h.shorter for h in heads])) if heads else LARGEST
     size, mode = options.size or min(LARGEST, typical), _mode(heads, options)
     with ThreadPoolExecutor() as pool:
         spread = map if typical < WORTH_A_THREAD else pool.map
-        images = _each(spread, lambda f: prepare(f, size, mode), files.names, open_file, "decoding")
+        images = each(spread, lambda f: prepare(f, size, mode), files.names, open_file, "decoding")
         kept, keys, flaws = _write_raw(work / "raw", files.names, images)
     corrupt, duplicates, small = (tuple(flaws[kind]) for kind in ("corrupt", "duplicate", "small"))
     report = PrepareReport(len(files.names), corrupt, duplicates, small, files.other, MODES[mode], size)
@@ -139,7 +139,7 @@ def _make(root: Path, names: list[str], open_file: Opener, options: Options, wor
     _write_cache(work, files, kept, keys, report)
 
 
-def _each(
+def each(
     spread: Callable[[Callable[[str], T | Flaw], list[str]], Iterable[T | Flaw]],
     work: Callable[[IO[bytes]], T],
     names: list[str],

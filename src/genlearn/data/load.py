@@ -23,7 +23,7 @@ SPLITS = ("hash", PARZEN)
 
 
 def load(
-    source: str | os.PathLike[str] | NDArray[Any] | Tensor | Data,
+    source: Any,
     y: NDArray[Any] | Tensor | list[Any] | None = None,
     *,
     size: int | None = None,
@@ -36,8 +36,8 @@ def load(
     """Train, validation and test parts of a data set, with hashes, classes, licence and a report.
 
     source: a name of the catalogue (downloaded if it is nowhere on this machine), a folder or .zip of images (class
-    sub-folders become labels), an array, or a Data, which comes back as it is. A catalogue name wins over a folder of
-    the same name: write ./name for the folder.
+    sub-folders become labels), an array or DataFrame, or a Data, which comes back as it is. A catalogue
+    name wins over a folder of the same name: write ./name for the folder.
     y: labels [n] of an array, -1 = unknown.
     size (pixels), grey, alpha: how a folder is prepared; by default the median shorter side, at most 64; grey if every
     image is grey; alpha composited on white ("keep" gives RGBA).
@@ -48,6 +48,8 @@ def load(
     """
     if isinstance(source, Data):
         return source
+    if hasattr(source, "to_numpy"):  # a DataFrame
+        source = source.to_numpy()
     path = _folder(source)
     _check(source, path, y, size, grey, split, alpha, n)
     if isinstance(source, (np.ndarray, Tensor)):

@@ -1,0 +1,47 @@
+"""Images to be asked about: those of a folder, prepared for a trained model, without split and without cache."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .cache import each
+from .folder import opened
+from .images import SUFFIXES, Flaw, Mode, prepare
+
+CHANNELS: dict[int, Mode] = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+class Pictures(NamedTuple):
+    """Images [n, C, H, H] uint8, their names, and "name: reason" of those that were left out."""
+
+    names: list[str]
+    x: Tensor
+    left_out: list[str]
+
+
+def pictures(source: str | Path, shape: tuple[int, ...]) -> Pictures:
+    """Every image of a folder or zip, or one image, prepared as squares of `shape` (C, H, H) or (H, H).
+
+    Raises ValueError where no square images are wanted, or none can be read.
+    """
+    path = Path(source).expanduser()
+    channels, height, width = shape if len(shape) == 3 else (1, *shape) if len(shape) == 2 else (0, 0, 1)
+    if height != width or channels not in CHANNELS:
+        raise ValueError(f"the model knows rows of shape {shape}, expected one of square images")
+    if not path.exists():
+        raise ValueError(f"there is no {path}, expected a folder or zip of images, or an image")
+    one = path.is_file() and path.suffix.lower() in SUFFIXES
+    with nullcontext(([path.name], lambda name: path.open("rb"))) if one else opened(path) as (found, open_file):
+        names = [name for name in found if name.lower().endswith(SUFFIXES)]
+        images = list(each(map, lambda f: prepare(f, height, CHANNELS[channels]), names, open_file, "decoding"))
+    left_out = [f"{name}: {image.reason}" for name, image in zip(names, images, strict=True) if isinstance(image, Flaw)]
+    kept = [(name, image) for name, image in zip(names, images, strict=True) if not isinstance(image, Flaw)]
+    if not kept:
+        raise ValueError(f"{path} has no usable image{f'; the first left out: {left_out[0]}' if left_out else ''}")
+    return Pictures([name for name, _ in kept], torch.from_numpy(np.stack([image for _, image in kept])), left_out)
