@@ -171,3 +171,20 @@ def test_pcd_beats_cd_1_after_equal_updates():
         model.fit(data)
         scores[algorithm] = model.log_likelihoods(data.test.x)["exact"].values.mean().item()
     assert scores["pcd"] > scores["cd"] + 5
+
+
+@pytest.mark.parametrize("algorithm", ["cd", "score-matching"])
+def test_gaussian_units_learn_pictures_at_the_default_rate(algorithm):
+    """Pixels that rise and fall together, as those of photographs do: at .05 the weights are soon NaN."""
+    n, rng = 300, np.random.default_rng(0)
+    light = rng.normal(0, 1, (n, 1)) + 0.5 * rng.normal(0, 1, (n, 768))
+    X = (255 / (1 + np.exp(-light))).astype(np.uint8).reshape(n, 3, 16, 16)
+    options = {"visible": "gaussian", "algorithm": algorithm, "batch_size": 50, "random_state": 0}
+    model = RBM(n_hidden=200, epochs=20, **options).fit(X)
+    net, x = model.nets_.rbm, torch.from_numpy(X).flatten(1) / 255
+    error = (net.mean_visible(net.p_hidden(x)) - x).square().mean()
+    print(f"{algorithm}: error {error:.4f}, of the mean {x.var(0).mean():.4f}")
+    assert error < 0.5 * x.var(0).mean()
+    assert np.isfinite(model.sample(10)).all()
+    with pytest.raises(FloatingPointError):
+        RBM(n_hidden=200, epochs=20, learning_rate=0.05, **options).fit(X)

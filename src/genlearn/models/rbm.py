@@ -74,7 +74,11 @@ class RBM(Encoder, GenerativeEstimator):
     binarize: Annotated[bool, "draw binary pixels afresh from grey ones for each batch"] = True
     n_gibbs: Annotated[int, Range(1), "Gibbs steps of `sample` and `complete`"] = 200
     optimizer: Annotated[OptimizerName, "optimiser"] = "momentum"
-    learning_rate: Annotated[float | Schedule, Range(0, open=True), "step size, or its schedule in images"] = 0.05
+    learning_rate: Annotated[
+        float | Schedule | None,
+        Range(0, open=True),
+        "step size, or its schedule in images (none: 0.05; of Gaussian units at most 1 / (pixels / 4 + n_hidden))",
+    ] = None  # type: ignore[assignment]  # where the base has a number
     momentum: Annotated[float | Schedule, Range(0, 1), "of momentum and nesterov, or its schedule in images"] = 0.5
 
     family: ClassVar[str] = "energy"
@@ -121,8 +125,17 @@ class RBM(Encoder, GenerativeEstimator):
 
     def _stages(self, shape: Shape) -> Sequence[Stage]:
         owns = ("rbm", "log_z") if self.algorithm == "nce" else ("rbm",)
-        player = Player("rbm", owns, self._loss, self._optimizer())
+        player = Player("rbm", owns, self._loss, self._optimizer(lr=self._rate(math.prod(shape))))
         return [Stage("learn", [player], self._budget(), start=self._start)]
+
+    def _rate(self, n_pixels: int) -> float | Schedule:
+        """Gaussian units do not saturate: descent is stable up to about 2 over the curvature of the likelihood in W.
+
+        It is at most the largest eigenvalue of E[h h'], <= H, and of p (1 - p) E[u u'], <= D / 4.
+        """
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 0.05 if self.visible == "binary" else min(0.05, 1 / (n_pixels / 4 + self.n_hidden))
 
     @staticmethod
     def _start(nets: RBMNets, stream: Stream, rng: Rng) -> None:
