@@ -1,10 +1,20 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and that tell when they are damaged."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, uint8
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -27,3 +37,58 @@ def write_atomically(path: Path, content: bytes) -> None:
         ) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def pack(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> bytes:
+    """A safetensors file of tensors and of texts `about` them, with the sha256 of both."""
+    # Shared memory (tied weights, views) would be refused: every tensor is written by itself.
+    own = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    return save(own, {**about, "sha256": _digest(own, about)})
+
+
+def unpack(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """What `pack` made. Raises ValueError, with the reason alone, where the file is damaged or missing."""
+    try:
+        with safe_open(str(path), "pt") as file:
+            about = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ValueError(" ".join(str(error).split())) from None
+    if about.pop("sha256", None) != _digest(tensors, about):
+        raise ValueError("its content is not what was written: the checksums differ")
+    return tensors, about
+
+
+def _digest(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name in sorted(tensors):
+        t = tensors[name]
+        digest.update(f"{name} {t.dtype} {tuple(t.shape)}".encode())
+        if t.numel():
+            digest.update(t.reshape(-1).view(uint8).numpy().data)
+    return digest.hexdigest()
+
+
+@contextmanager
+def held(folder: Path, by: str) -> Iterator[None]:
+    """Hold a folder, so that no other process does; a dead holder's is free.
+
+    Raises BlockingIOError in one line, with what the holder said of itself.
+    """
+    note, lock = folder / ".holder", FileLock(str(folder / ".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        holder = note.read_text() if note.exists() else "another process"
+        raise BlockingIOError(f"{folder} is held by {holder}; the usual fix is to wait for it, or to stop it") from None
+    try:
+        note.write_text(by)
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+        lock.release()
+
+
+def checksum(content: Any) -> str:
+    """The sha256 of what JSON can hold."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

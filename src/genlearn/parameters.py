@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from torch import nn
 
 from genlearn.train.schedules import Schedule
-from genlearn.words import did_you_mean
+from genlearn.words import did_you_mean, unknown
 
 
 @dataclass(frozen=True)
@@ -177,6 +177,9 @@ def revived(rows: Mapping[str, Parameter], kept: Mapping[str, Any], given: Mappi
     for name in given:
         if name not in rows or not rows[name].is_object:
             raise ValueError(f"{name} is given, but it is no parameter that is an object; the usual fix is set_params")
+    for name in kept:
+        if name not in rows:
+            raise ValueError(unknown("parameter", name, rows))
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in kept.items()}
     values |= given
     for name, value in values.items():

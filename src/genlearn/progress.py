@@ -50,7 +50,7 @@ class Watcher:
             if now - drawn > DRAWN and now - began > SILENT / 4:
                 drawn = now
                 self.bars.update(task, completed=done, words=words, visible=True)
-            if not self.live and now - self._said > EVERY:
+            if not self.live and (now - self._said > EVERY or (done == 1 and words)):
                 self._said = now
                 say(f"{': '.join(self._names)}: {done:.0%}{words and f', {words}'}")
 

@@ -12,6 +12,7 @@ import platform
 import signal
 import threading
 import time
+import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ import torch
 from genlearn import __version__, registry
 from genlearn.data import Data, load
 from genlearn.estimator import GenerativeEstimator
-from genlearn.files import write_atomically
+from genlearn.files import held, write_atomically
 from genlearn.metrics import Result, evaluate
 from genlearn.monitors import GRADIENTS, choose
 from genlearn.parallel import world
@@ -33,7 +34,14 @@ from genlearn.parameters import revived, table
 from genlearn.progress import tell, work
 from genlearn.train import Journal, Keeper, Progress, Stop
 
-FORMAT = 2
+FORMAT = 3
+RECORD: dict[str, tuple[Any, bool]] = {  # kinds of values, and whether they must be there
+    "id": (str, True), "model": (str, True), "parameters": (dict, True), "data": (dict, True), "status": (str, True),
+    "images": (int, False), "seconds": ((int, float), False), "spent": (dict, False), "hardware": (dict, False),
+}  # fmt: skip
+ABOUT: dict[str, tuple[Any, bool]] = {
+    "source": (str, True), "options": (dict, True), "hash": (dict, False), "n": (dict, False),
+}  # fmt: skip
 
 
 @dataclass
@@ -59,14 +67,13 @@ class Run:
         estimator.check_parameters()
         # A run that failed before its first checkpoint holds nothing to lose: the corrected command may take its place.
         if (path / "run.json").exists() and not cls.open(path)._holds_nothing():
-            raise FileExistsError(
-                f"{path} already holds a run; the usual fix is another --out, or --resume to continue it"
-            )
+            raise FileExistsError(_taken(path))
         if estimator.random_state is None:
             estimator.random_state = int(np.random.SeedSequence().generate_state(1)[0] % 2**31)
         record = {
             "format": FORMAT,
             "version": __version__,
+            "id": uuid.uuid4().hex,
             "model": model,
             "parameters": estimator.get_params(deep=False),
             "data": {"source": str(source), "options": dict(options)},
@@ -82,7 +89,7 @@ class Run:
             record = json.loads((path / "run.json").read_text())
         except FileNotFoundError:
             raise ValueError(f"{path} holds no run.json, expected the folder of a run") from None
-        except (json.JSONDecodeError, NotADirectoryError) as error:
+        except (ValueError, OSError) as error:
             raise ValueError(f"{path}/run.json cannot be read ({error})") from None
         if not isinstance(record, dict):
             raise ValueError(f"{path}/run.json cannot be read (it holds no record)")
@@ -91,6 +98,14 @@ class Run:
                 f"{path} is a run of format {record.get('format')} (genlearn {record.get('version')}), "
                 f"this is {__version__} with format {FORMAT}; the usual fix is to use the version that wrote it"
             )
+        for where, kinds in (("", RECORD), ("data", ABOUT)):
+            part = record[where] if where else record
+            for name, (kind, needed) in kinds.items():
+                if (needed or name in part) and not isinstance(part.get(name), kind):
+                    raise ValueError(
+                        f"{path}/run.json was changed: {name} is {part.get(name)!r:.60}, expected another kind of "
+                        "value; the usual fix is to set it back"
+                    )
         return cls(path, record)
 
     def _holds_nothing(self) -> bool:
@@ -99,9 +114,8 @@ class Run:
     def write(self) -> None:
         """Write run.json, atomically; in the first process only."""
         if world()[0] == 0:
-            write_atomically(
-                self.path / "run.json", (json.dumps(self.record, indent=2, default=lambda n: n.item()) + "\n").encode()
-            )
+            text = json.dumps(self.record, indent=2, default=lambda n: n.item()) + "\n"
+            write_atomically(self.path / "run.json", text.encode())
 
     # --- what is in it
 
@@ -112,9 +126,11 @@ class Run:
 
     @property
     def estimator(self) -> GenerativeEstimator:
-        """A fresh model with the run's hyper-parameters."""
+        """A fresh model with the run's hyper-parameters; a one-line ValueError where they are none."""
         model = registry.model(self.record["model"])
-        return model(**revived(table(model), self.record["parameters"], {}))
+        fresh = model(**revived(table(model), self.record["parameters"], {}))
+        fresh.check_parameters()
+        return fresh
 
     def model(self) -> GenerativeEstimator:
         """The trained model."""
@@ -155,9 +171,12 @@ class Run:
         return journal
 
     def results(self) -> list[Result]:
-        """The scores of evaluation.json, empty where there is none."""
+        """The scores of evaluation.json, empty where there is none; a one-line ValueError where it is damaged."""
         path = self.path / "evaluation.json"
-        return [Result.from_json(row) for row in json.loads(path.read_text())] if path.exists() else []
+        try:
+            return [Result.from_json(row) for row in json.loads(path.read_text())] if path.exists() else []
+        except (ValueError, TypeError, KeyError, OSError) as error:
+            raise ValueError(f"{path} is damaged ({error}); the usual fix is to delete it and evaluate again") from None
 
     # --- train
 
@@ -180,38 +199,53 @@ class Run:
         x, y = estimator._meet(data, None)
         watch = choose(estimator, data, self.path / "samples", monitors)
         tell(f"{data.name}: {data.brief}")
-        if first:
-            (self.path / "samples").mkdir(parents=True, exist_ok=True)
-        self.record |= {"status": "running", "hardware": hardware(), "started": _now()}
-        self.write()
-        journal, keeper = Journal(self.path if first else None), Keeper(self.path / "checkpoints")
-        files = (self.record.get("spent", {}).get("files", 0.0) if resume else 0.0) + time.perf_counter() - began
-        with _signals() as stop:
-            try:
-                training = estimator._learn(
-                    x, y, resume,
-                    journal=journal,
-                    keeper=keeper,
-                    keep_every=keep_every,
-                    monitors=watch if first else (),
-                    layers=GRADIENTS in monitors,
-                    stop=stop,
-                    title=f"{self.record['model']} on {self.record['data']['source']}",
-                )  # fmt: skip
-            except BaseException:
-                self.record["status"] = "failed"
-                with contextlib.suppress(OSError):  # the disk may be full: the first error is the one to report
-                    self.write()
-                raise
-            finally:
-                journal.close()
-        self.signal = stop.reason
-        if first:
-            ended = time.perf_counter()
-            estimator.save(self.path / "model")
-            self._account(training.progress, files + time.perf_counter() - ended)
+        with self._held():
+            if first:
+                (self.path / "samples").mkdir(parents=True, exist_ok=True)
+            self.record |= {"status": "running", "hardware": hardware(), "started": _now()}
             self.write()
-        return estimator
+            journal, keeper = Journal(self.path if first else None), Keeper(self.path / "checkpoints")
+            files = (self.record.get("spent", {}).get("files", 0.0) if resume else 0.0) + time.perf_counter() - began
+            with _signals() as stop:
+                try:
+                    training = estimator._learn(
+                        x, y, resume,
+                        journal=journal,
+                        keeper=keeper,
+                        keep_every=keep_every,
+                        monitors=watch if first else (),
+                        layers=GRADIENTS in monitors,
+                        stop=stop,
+                        title=f"{self.record['model']} on {self.record['data']['source']}",
+                    )  # fmt: skip
+                except BaseException:
+                    self.record["status"] = "failed"
+                    with contextlib.suppress(OSError):  # the disk may be full: the first error is the one to report
+                        self.write()
+                    raise
+                finally:
+                    journal.close()
+            self.signal = stop.reason
+            if first:
+                ended = time.perf_counter()
+                estimator.save(self.path / "model")
+                self._account(training.progress, files + time.perf_counter() - ended)
+                self.write()
+            return estimator
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[None]:
+        """Nobody else may train in this folder meanwhile, nor may a run begin where another one has."""
+        if world()[0] > 0:
+            yield
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        with held(self.path, f"process {os.getpid()} on {platform.node()} since {_now()}"):
+            if self.record["status"] == "created" and (self.path / "run.json").exists():
+                other = Run.open(self.path)
+                if other.record.get("id") != self.record["id"] and not other._holds_nothing():
+                    raise FileExistsError(_taken(self.path))
+            yield
 
     def _account(self, p: Progress, files: float) -> None:
         """What became of the training, and what it cost by the clock on the wall, on what (`files`: data and model)."""
@@ -277,6 +311,10 @@ def _signals() -> Iterator[Stop]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _taken(path: Path) -> str:
+    return f"{path} already holds a run; the usual fix is another --out, or --resume to continue it"
 
 
 def _now() -> str:

@@ -8,13 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor
 
 from genlearn import __version__
 from genlearn._types import Nets
-from genlearn.files import write_atomically
+from genlearn.files import checksum, pack, unpack, write_atomically
 
 FORMAT = 3
 
@@ -27,10 +25,10 @@ def write_model(folder: Path, about: Mapping[str, Any], nets: Nets, averaged: Ne
     if averaged is not None:
         apart = {name: t for name, t in averaged.state_dict().items() if t.data_ptr() != state[name].data_ptr()}
         tensors |= {f"averaged/{name}": t for name, t in apart.items()}
-    about = {"format": FORMAT, "version": __version__, **about}
     # Both contents are made before either is written; numpy's numbers become Python's, an object its name.
-    text = json.dumps(about, indent=2, default=_plain) + "\n"
-    weights = save({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()})
+    about = json.loads(json.dumps({"format": FORMAT, "version": __version__, **about}, default=_plain))
+    text = json.dumps({**about, "sha256": checksum(about)}, indent=2) + "\n"
+    weights = pack(tensors, {"format": str(FORMAT)})
     write_atomically(folder / "weights.safetensors", weights)
     write_atomically(folder / "model.json", text.encode())
     return folder
@@ -46,15 +44,15 @@ def read_states(folder: Path, nets: Nets) -> tuple[Nets, Nets | None]:
     Raises a one-line ValueError for a damaged file, or one of other nets.
     """
     try:
-        tensors = load_file(folder / "weights.safetensors")
-    except (SafetensorError, FileNotFoundError) as error:
+        tensors, _ = unpack(folder / "weights.safetensors")
+    except ValueError as error:
         raise ValueError(
             f"{folder}/weights.safetensors is damaged or missing ({error}); the usual fix is to save the model again"
         ) from None
     groups: dict[str, dict[str, Tensor]] = {"nets": {}, "averaged": {}}
     for name, t in tensors.items():
         group, _, rest = name.partition("/")
-        groups[group][rest] = t
+        groups.setdefault(group, {})[rest] = t
     try:
         nets.load_state_dict(groups["nets"])
     except RuntimeError as error:
@@ -78,16 +76,26 @@ def model_folder(folder: str | Path) -> Path:
 def read_about(folder: Path) -> dict[str, Any]:
     """The `model.json` of a saved model; a one-line ValueError if there is none or it is of another format."""
     try:
-        about: dict[str, Any] = json.loads((folder / "model.json").read_text())
+        about: Any = json.loads((folder / "model.json").read_text())
     except FileNotFoundError:
         raise ValueError(f"{folder} holds no model.json, expected the folder of a saved model") from None
-    except json.JSONDecodeError as error:
+    except (OSError, ValueError) as error:
         raise ValueError(
             f"{folder}/model.json is damaged ({error}); the usual fix is to save the model again"
         ) from None
+    if not isinstance(about, dict):
+        raise ValueError(
+            f"{folder}/model.json is damaged (it holds no record); the usual fix is to save the model again"
+        )
     if about.get("format") != FORMAT:
         raise ValueError(
             f"{folder} was saved in format {about.get('format')} by genlearn {about.get('version')}, this is "
             f"genlearn {__version__} with format {FORMAT}; the usual fix is to load it with the version that wrote it"
         )
-    return about
+    kept = about.pop("sha256", None)
+    if kept != checksum(about):  # also before memory is asked for, for nets of whatever size it says
+        raise ValueError(
+            f"{folder}/model.json was changed since it was saved (the checksums differ); "
+            "the usual fix is to save the model again"
+        )
+    return dict(about)

@@ -6,6 +6,11 @@ import difflib
 from collections.abc import Iterable
 
 
+def shown(name: str) -> str:
+    """A file's name as it can be printed and kept: bytes that are no UTF-8 become question marks."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """A question with the nearest of the known names; empty where none is near."""
     near = difflib.get_close_matches(str(name), list(known), 1)

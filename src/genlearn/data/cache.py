@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from genlearn.progress import track
+from genlearn.words import shown
 
 from .folder import Listing, Opener, fingerprint, listing, opened
 from .images import SUFFIXES, Flaw, Header, Mode, header, prepare
@@ -131,8 +132,9 @@ def _make(root: Path, names: list[str], open_file: Opener, options: Options, wor
         spread = map if typical < WORTH_A_THREAD else pool.map
         images = each(spread, lambda f: prepare(f, size, mode), files.names, open_file, "decoding")
         kept, keys, flaws = _write_raw(work / "raw", files.names, images)
-    corrupt, duplicates, small = (tuple(flaws[kind]) for kind in ("corrupt", "duplicate", "small"))
-    report = PrepareReport(len(files.names), corrupt, duplicates, small, files.other, MODES[mode], size)
+    corrupt, duplicates, small = (tuple(map(shown, flaws[kind])) for kind in ("corrupt", "duplicate", "small"))
+    other = tuple(map(shown, files.other))
+    report = PrepareReport(len(files.names), corrupt, duplicates, small, other, MODES[mode], size)
     if not any(files.sides[i] == TRAIN for i in kept):
         first = (corrupt + small + duplicates)[0]
         raise ValueError(f"{root} has no usable image to train on: {report}; the first left out: {first}")
@@ -207,6 +209,12 @@ def _write_cache(work: Path, files: Listing, kept: list[int], keys: NDArray[np.u
     sizes = [int((side == s).sum()) for s in range(3)]
     cuts = np.split(np.arange(len(order)), np.cumsum(sizes)[:-1])
     hashes = [part_hash(keys[order[c]], None if y is None else y[c], (len(c), *shape[1:]), "uint8") for c in cuts]
-    manifest = {"format": FORMAT, "shape": shape, "sides": sizes, "hashes": hashes, "classes": files.classes}
+    manifest = {
+        "format": FORMAT,
+        "shape": shape,
+        "sides": sizes,
+        "hashes": hashes,
+        "classes": [*map(shown, files.classes)],
+    }
     manifest |= {"split": describe(given), "report": asdict(report)}
     (work / "manifest.json").write_text(json.dumps(manifest, indent=1))

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_ISLNK, S_ISREG
 from typing import IO, NamedTuple, TypeAlias
 
 from .images import SUFFIXES
@@ -46,6 +47,8 @@ def _walk(root: Path) -> Iterator[tuple[str, int, int]]:
             if not name.startswith("."):
                 path = os.path.join(folder, name)
                 stat = os.stat(path, follow_symlinks=os.path.exists(path))  # a dangling link is reported, not fatal
+                if not (S_ISREG(stat.st_mode) or S_ISLNK(stat.st_mode)):
+                    continue  # to open a pipe would wait for ever
                 yield os.path.relpath(path, root).replace(os.sep, "/"), stat.st_size, stat.st_mtime_ns
 
 

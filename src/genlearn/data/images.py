@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")  # others may start programs (EPS), whatever the file's name
 Mode: TypeAlias = Literal["L", "RGB", "RGBA"]
 
 
@@ -28,7 +29,7 @@ class Flaw(NamedTuple):
 
 def header(file: IO[bytes]) -> Header:
     """Shorter side in pixels, and whether the image is grey by its mode or by its palette."""
-    with Image.open(file) as image:
+    with Image.open(file, formats=FORMATS) as image:
         palette = image.getpalette() if image.mode in ("P", "PA") else None
         grey = image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode.startswith("I;16")
         return Header(min(image.size), grey or (palette is not None and _is_grey(palette)))
@@ -41,7 +42,7 @@ def prepare(file: IO[bytes], size: int, mode: Mode) -> NDArray[np.uint8] | Flaw:
     mode is RGBA; the shorter side resized to `size` (Lanczos, antialiased) and the middle cropped.
     An image whose shorter side is below size / 2 is a Flaw "small". Raises whatever the decoder does on damaged bytes.
     """
-    with Image.open(file) as image:
+    with Image.open(file, formats=FORMATS) as image:
         if 2 * min(image.size) < size:
             return Flaw("small", f"{image.width}x{image.height}, expected at least {(size + 1) // 2} a side")
         image.draft(None, (2 * size, 2 * size))  # a JPEG far larger than asked is decoded at a half, a quarter ...

@@ -8,7 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from genlearn.words import shown
 
 from .cache import each
 from .folder import opened
@@ -40,8 +43,13 @@ def pictures(source: str | Path, shape: tuple[int, ...]) -> Pictures:
     with nullcontext(([path.name], lambda name: path.open("rb"))) if one else opened(path) as (found, open_file):
         names = [name for name in found if name.lower().endswith(SUFFIXES)]
         images = list(each(map, lambda f: prepare(f, height, CHANNELS[channels]), names, open_file, "decoding"))
-    left_out = [f"{name}: {image.reason}" for name, image in zip(names, images, strict=True) if isinstance(image, Flaw)]
-    kept = [(name, image) for name, image in zip(names, images, strict=True) if not isinstance(image, Flaw)]
+    left_out, kept, chosen = list[str](), list[str](), list[NDArray[np.uint8]]()
+    for name, image in zip(map(shown, names), images, strict=True):
+        if isinstance(image, Flaw):
+            left_out.append(f"{name}: {image.reason}")
+        else:
+            kept.append(name)
+            chosen.append(image)
     if not kept:
         raise ValueError(f"{path} has no usable image{f'; the first left out: {left_out[0]}' if left_out else ''}")
-    return Pictures([name for name, _ in kept], torch.from_numpy(np.stack([image for _, image in kept])), left_out)
+    return Pictures(kept, torch.from_numpy(np.stack(chosen)), left_out)

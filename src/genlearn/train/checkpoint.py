@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from genlearn.files import write_atomically
+from genlearn.files import pack, unpack, write_atomically
 
-FORMAT = 2
+FORMAT = 3
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -23,7 +21,7 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> tuple[dict[str, Tensor], 
     rest: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Tensor):
-            tensors[f"{prefix}{key}"] = value.detach().contiguous().cpu()
+            tensors[f"{prefix}{key}"] = value
         elif isinstance(value, dict):
             inner, rest[str(key)] = flatten(value, f"{prefix}{key}/")
             tensors |= inner
@@ -47,26 +45,24 @@ def unflatten(tensors: dict[str, Tensor], rest: dict[str, Any]) -> dict[str, Any
 def write(path: Path, tree: dict[str, Any]) -> None:
     """Write a nested dict of tensors and JSON values to `path`, atomically."""
     tensors, rest = flatten(tree)
-    # Shared memory (tied weights, views) would be refused: every tensor is written by itself.
-    content = save({k: t.clone() for k, t in tensors.items()}, {"format": str(FORMAT), "state": json.dumps(rest)})
-    write_atomically(path, content)
+    write_atomically(path, pack(tensors, {"format": str(FORMAT), "state": json.dumps(rest)}))
 
 
 def read(path: Path) -> dict[str, Any]:
     """Read what `write` wrote; a one-line ValueError if the file is damaged or of another version."""
     try:
-        with safe_open(str(path), "pt") as file:
-            meta = file.metadata() or {}
-            if meta.get("format") != str(FORMAT):
-                raise ValueError(
-                    f"{path} has checkpoint format {meta.get('format')}, expected {FORMAT}; "
-                    "the usual fix is to resume with the version that wrote it"
-                )
-            return unflatten({key: file.get_tensor(key) for key in file.keys()}, json.loads(meta["state"]))  # noqa: SIM118
-    except (SafetensorError, FileNotFoundError) as error:
+        tensors, about = unpack(path)
+        state = json.loads(about["state"])
+    except (ValueError, KeyError) as error:
         raise ValueError(
             f"{path} is no readable checkpoint ({error}); the usual fix is an older one, or a new run"
         ) from None
+    if about.get("format") != str(FORMAT):
+        raise ValueError(
+            f"{path} has checkpoint format {about.get('format')}, expected {FORMAT}; "
+            "the usual fix is to resume with the version that wrote it"
+        )
+    return unflatten(tensors, state)
 
 
 class Keeper:

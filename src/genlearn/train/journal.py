@@ -45,8 +45,7 @@ class Journal:
     def read(self) -> None:
         """Take the rows of the folder, as far as they are whole."""
         if self._path is not None and self._path.exists():
-            lines = self._path.read_text().splitlines()
-            self.rows = [json.loads(line) for line in lines if line.endswith("}")]  # a kill may cut the last one short
+            self.rows = [row for line in self._path.read_bytes().splitlines() if (row := _row(line)) is not None]
 
     def rewind(self, images: int) -> None:
         """Take the rows of a killed run up to `images`; those after it will be played, and written, again."""
@@ -82,3 +81,13 @@ class Journal:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    """A row, or None: a kill may cut the last line short, a disk may damage one."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    whole = isinstance(row, dict) and all(isinstance(row.get(name), int | float) for name in ("images", "seconds"))
+    return row if whole and all(isinstance(value, int | float | str) for value in row.values()) else None
