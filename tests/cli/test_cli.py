@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from genlearn import __version__
 from genlearn.cli import EXAMPLES
 from genlearn.run import Run
 
@@ -17,6 +18,11 @@ def test_every_command_has_help_with_an_example(cli, command):
     answer = cli(command, "--help")
     assert answer.code == 0
     assert f"Example: genlearn {command}" in answer.out
+
+
+def test_the_version(cli):
+    answer = cli("--version")
+    assert (answer.code, answer.out, answer.err) == (0, f"genlearn {__version__}\n", "")
 
 
 def test_models(cli):

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
+import typer
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+
+from genlearn.cli.console import _leave, describe
+from genlearn.cli.launch import launch
+from genlearn.run import Run
 
 
 def one_line(answer, code, *words):
     assert answer.code == code, answer.err
+    assert answer.out == ""
     assert answer.err.count("\n") == 1
     assert answer.err.startswith("error: ")
     for word in words:
@@ -102,12 +112,110 @@ def test_divergence_is_one_line(cli, tmp_path):
 
 
 def test_a_program_error_says_so_and_debug_shows_where(cli, trained, monkeypatch):
-    from genlearn.run import Run
-
     monkeypatch.setattr(Run, "model", lambda self: [][1])
     one_line(cli("sample", trained), 1, "IndexError", "unexpected", "GENLEARN_DEBUG=1")
     monkeypatch.setenv("GENLEARN_DEBUG", "1")
     assert "Traceback" in cli("sample", trained).err
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("one\n  two"), "one two"),
+        (FileNotFoundError(2, "No such file or directory", "a\nb"), "No such file or directory: a b"),
+        (OSError("no space"), "no space"),
+        (KeyError("k"), "KeyError: 'k' (unexpected; GENLEARN_DEBUG=1 shows where it happened)"),
+    ],
+    ids=repr,
+)
+def test_an_error_is_told_in_one_line(cli, trained, monkeypatch, error, line):
+    def fail(self):
+        raise error
+
+    monkeypatch.setattr(Run, "model", fail)
+    answer = cli("sample", trained)
+    assert (answer.code, answer.out, answer.err) == (1, "", f"error: {line}\n")
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, typer.Abort])
+def test_an_interrupted_command(cli, trained, monkeypatch, interrupt):
+    """Some releases of typer leave with 130 themselves, in silence."""
+
+    def fail(self):
+        raise interrupt
+
+    monkeypatch.setattr(Run, "model", fail)
+    answer = cli("sample", trained, "--json")
+    assert (answer.code, answer.out) == (130, "")
+    assert answer.err in ("error: interrupted\n", "" if interrupt is KeyboardInterrupt else None)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (0, 143)])
+def test_a_stopped_training_has_the_code_of_its_signal(cli, small, tmp_path, monkeypatch, number, code):
+    """143 in a process that was asked by the others, and had no signal of its own."""
+
+    def train(self, *arguments):
+        self.record |= {"status": "stopped", "images": 1200, "seconds": 0.0}
+        self.signal = int(number)
+
+    monkeypatch.setattr(Run, "train", train)
+    answer = cli("train", *small, "--out", tmp_path / "run", "--json")
+    assert answer.code == code
+    assert json.loads(answer.out)["status"] == "stopped"
+    assert answer.err == f"stopped after 1,200 images; continue with: genlearn train --resume {tmp_path / 'run'}\n"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_demo_says_how_to_go_on(cli, tmp_path, monkeypatch, number, code):
+    monkeypatch.setattr(Run, "train", lambda self, *arguments: setattr(self, "signal", int(number)))
+    answer = cli("demo", "--out", tmp_path, "--json")
+    assert (answer.code, answer.out) == (code, "")
+    assert answer.err == f"stopped; continue with: genlearn demo --out {tmp_path}\n"
+
+
+def test_launched_processes_that_fail_or_are_stopped(monkeypatch):
+    """Exit codes of stopped processes are kept; another is an error that says whose."""
+    monkeypatch.setenv("GENLEARN_LAUNCHED", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+    def end(error: Exception) -> int:
+        def run(arguments):
+            raise error
+
+        monkeypatch.setattr("torch.distributed.run.run", run)
+        return launch(2, ["train"])
+
+    failed = lambda code: ChildFailedError("genlearn", {1: ProcessFailure(1, 99, code, "no file")})  # noqa: E731
+    assert [end(failed(code)) for code in (130, 143)] == [130, 143]
+    assert [end(SignalException("stopped", number)) for number in (signal.SIGINT, signal.SIGTERM)] == [130, 143]
+    with pytest.raises(ValueError, match="process 1 of 2 ended with code 7") as error:
+        end(failed(7))
+    assert "\n" not in describe(error.value)
+
+
+def test_a_process_of_many_flushes_before_it_leaves(monkeypatch):
+    done: list[object] = []
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, SimpleNamespace(flush=lambda name=name: done.append(name)))
+    monkeypatch.setattr("os._exit", done.append)
+    monkeypatch.setattr("sys.exit", done.append)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    _leave(143)
+    assert done[:3] == ["stdout", "stderr", 143]
+
+
+@pytest.mark.parametrize(("file", "launched"), [(False, False), (True, False), (True, True)])
+def test_a_process_of_torchrun_leaves_its_error_to_its_parent(cli, tmp_path, monkeypatch, file, launched):
+    path = tmp_path / "error.json"
+    if file:
+        monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(path))
+    if launched:
+        monkeypatch.setenv("GENLEARN_LAUNCHED", "1")
+    answer = cli("sample", tmp_path)
+    assert answer.code == 1
+    assert answer.err.count("\n") == (0 if launched else 1)
+    if file:
+        assert "holds no run.json" in json.loads(path.read_text())["message"]["message"]
 
 
 def test_help_needs_no_torch():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from genlearn.cli.train import _agreed
 from genlearn.run import Run
 
 
@@ -50,6 +52,11 @@ def test_what_is_watched_and_how_often_it_is_kept(cli, small, tmp_path, monkeypa
     assert seen == [(False, True, ["score", "parzen"], 5.0)]
 
 
+def test_the_end_of_a_training_is_told_whenever_the_last_line_was(cli, small, tmp_path):
+    answer = cli("train", *small, "--epochs", 2, "--out", tmp_path / "run")
+    assert answer.err.splitlines()[-1].startswith("vae on digits: 100%, ")
+
+
 def test_processes_are_told_what_was_asked(cli, small, tmp_path, monkeypatch):
     told = []
     monkeypatch.setattr("genlearn.cli.launch.launch", lambda n, arguments: told.append((n, arguments)) or 0)
@@ -58,6 +65,13 @@ def test_processes_are_told_what_was_asked(cli, small, tmp_path, monkeypatch):
     resume = ["train", "--resume", str(tmp_path / "run"), "--keep-every", "5.0", "--device", "cpu"]
     assert told == [(2, [*resume, "--monitor", "score", "--json"])]
     assert Run.open(tmp_path / "run").record["parameters"]["random_state"] == 0
+
+
+def test_the_first_process_alone_looks_at_the_folder(monkeypatch):
+    """What it found is told to the others."""
+    monkeypatch.setattr("torch.distributed.broadcast_object_list", lambda box: box.__setitem__(0, box[0] or "told"))
+    recipe = SimpleNamespace(run=lambda: "found")
+    assert [_agreed(recipe, *of) for of in ((0, 1), (0, 2), (1, 2))] == ["found", "found", "told"]
 
 
 def test_samples_follow_their_seed(cli, trained, tmp_path):
@@ -91,10 +105,11 @@ def test_pages_of_one_run_and_of_several(cli, trained, tmp_path, monkeypatch):
 
 def test_a_folder_is_kept_by_its_full_path_and_a_data_set_by_its_name(cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("mine", "digits"):
         (tmp_path / name).mkdir()
     source = lambda name: json.loads(cli("train", "rbm", "--data", name, "--dry-run", "--json").out)["data"]["source"]  # noqa: E731
-    assert source("mine") == str(tmp_path.resolve() / "mine")
+    assert source("mine") == source("~/mine") == str(tmp_path.resolve() / "mine")
     assert source("digits") == "digits"
 
 

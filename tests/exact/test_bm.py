@@ -267,6 +267,28 @@ def test_clamped_gibbs_sampling_has_the_conditional_law(net):
     assert is_law(s[:, [1, *range(3, D + H)]], p / p.sum())
 
 
+def test_held_units_stay_whatever_is_drawn(monkeypatch):
+    """At the lowest number, and where the weights pull the other way."""
+    monkeypatch.setattr(sweeps, "uniform", lambda shape, rng, dtype: torch.zeros(shape, dtype=dtype))
+    c = torch.tensor([-torch.inf, torch.inf, 0.0])
+    J = torch.tensor([[0.0, 9.0, 9.0], [9.0, 0.0, -9.0], [9.0, -9.0, 0.0]])
+    assert sweeps.gibbs(J, c, torch.tensor([[0.0, 1.0, 0.0]]), make_rng(0)).tolist() == [[0, 1, 1]]
+
+
+def test_the_states_of_a_single_chain_are_apart(net):
+    start = torch.full((1, D + H), 0.5, dtype=torch.float64)
+    kept = list(itertools.islice(bm_chain(net, start, make_rng(0)), 20))
+    assert (start == 0.5).all()
+    assert torch.cat(kept).unique(dim=0).shape[0] > 1
+
+
+def test_hidden_units_settle_from_draws_given_the_pixels(net):
+    n, v = 20_000, torch.tensor([1.0, 0.0, 0.0, 1.0], dtype=torch.float64)
+    h = settle(net, v.expand(n, -1), make_rng(0), 0)
+    assert ((h == 0) | (h == 1)).all()
+    assert (h.mean(0) - net.hidden_input(v[None])[0].sigmoid()).abs().max() < 5 * 0.5 / n**0.5
+
+
 def test_completion_gives_the_mean_of_what_is_not_known(net):
     model = BoltzmannMachine(n_hidden=H, n_gibbs=400)
     x = states(2)[:, [0, 0, 1, 1]].repeat(50, 1).view(-1, 2, 2)

@@ -14,7 +14,7 @@ from genlearn.maths.ais import ais, log_z_exact, schedule
 from genlearn.maths.rng import make_rng
 from genlearn.models.dbm import DBM, DBMNets
 from genlearn.nets.deep_boltzmann import DeepBoltzmann, MeanFieldMLP
-from genlearn.samplers import Chains, after, dbm_chain
+from genlearn.samplers import Chains, after, dbm_chain, dbm_start
 from genlearn.train import Stream
 
 SIZES = [(4, 3, 3), (3, 2, 3, 2)]
@@ -128,6 +128,25 @@ def test_chains_have_the_law_of_the_model(net):
     observed = torch.bincount(index, minlength=2**d)
     assert expected.min() > 5
     assert ((observed - expected) ** 2 / expected).sum() < chi2.ppf(0.999, 2**d - 1)
+
+
+def test_each_state_of_a_chain_is_a_list_of_its_own_with_the_mean_of_its_pixels(net):
+    x = net.unpack(torch.zeros(200, sum(net.sizes[1::2]), dtype=torch.float64))
+    before = [*x]
+    (first, _), (second, mean) = itertools.islice(dbm_chain(net, x, make_rng(0)), 2)
+    assert all(a is b for a, b in zip(x, before, strict=True))
+    assert not any(a is b for a, b in zip(first, second, strict=True))
+    with torch.no_grad():
+        assert torch.equal(mean, net.mean(0, second))  # its odd layers are those which v was drawn from
+
+
+def test_chains_start_from_draws_of_the_odd_layers(net):
+    n = 20_000
+    v = states(net.sizes[0])[[5]].expand(n, -1)
+    x, means = dbm_start(net, v, make_rng(0)), net.mean_field(v, 1)
+    for i in range(1, len(x), 2):
+        assert ((x[i] == 0) | (x[i] == 1)).all()
+        assert (x[i].mean(0) - net.mean(i, means)[0]).abs().max() < 5 * 0.5 / n**0.5
 
 
 def test_the_bound(net):

@@ -11,7 +11,7 @@ from scipy.stats import chi2
 
 from genlearn._types import Batch
 from genlearn.losses.contrastive import contrast
-from genlearn.maths.rng import make_rng
+from genlearn.maths.rng import bernoulli, make_rng
 from genlearn.models.rbm import RBM, RBMNets, pseudo_likelihood
 from genlearn.nets.boltzmann import RestrictedBoltzmann
 from genlearn.samplers import rbm_chain
@@ -122,6 +122,15 @@ def test_the_chain_has_the_law_of_the_model(net):
     assert expected.min() > 5
     statistic = ((observed - expected) ** 2 / expected).sum()
     assert statistic < chi2.ppf(0.999, len(expected) - 1)
+
+
+def test_the_chain_tells_the_mean_that_v_was_drawn_from(net):
+    v, rng = states(D), make_rng(0)
+    with torch.no_grad():
+        mean = net.mean_visible(bernoulli(net.p_hidden(v), rng))
+    state, told = next(rbm_chain(net, v, make_rng(0)))
+    assert torch.equal(told, mean)
+    assert torch.equal(state, net.sample_visible(mean, rng))
 
 
 def test_pseudo_likelihood(net):

@@ -231,6 +231,8 @@ def test_the_running_mean():
     for _ in range(300):
         update_mean(net.active, p.mean(0), 0.05)
     assert torch.allclose(net.active, p.mean(0), atol=1e-6)
+    half = update_mean(torch.zeros(2), torch.tensor([1.0, 0.5], dtype=torch.bfloat16), 0.5)
+    assert torch.equal(half, torch.tensor([0.5, 0.25]))
 
 
 # --- chains

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from genlearn.maths import rng as numbers
 from genlearn.maths.rng import bernoulli, coins, make_rng, normal, one_of, uniform
 
 
@@ -18,6 +19,14 @@ def test_bernoulli_has_its_mean_and_exact_ends(dtype):
     assert correlation.abs().max() < 0.015
     lag = torch.corrcoef(torch.stack([x[:-1, 3], x[1:, 3]]).double())[0, 1]
     assert abs(lag) < 0.015
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("bits", [0, -1])
+def test_bernoulli_has_exact_ends_whatever_is_drawn(bits, dtype, monkeypatch):
+    """At the lowest number and at the highest, of which few samples meet one."""
+    monkeypatch.setattr(numbers, "_bits", lambda shape, rng: torch.full(tuple(shape), bits, dtype=torch.int32))
+    assert bernoulli(torch.tensor([0.0, 1.0], dtype=dtype), make_rng(0)).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -43,10 +52,16 @@ def test_one_of_allows_for_rounding_in_its_sums():
     assert not x[:, -1].any()
 
 
+def test_one_of_passes_over_the_impossible_at_the_lowest_number(monkeypatch):
+    monkeypatch.setattr(numbers, "uniform", lambda shape, rng, dtype: torch.zeros(shape, dtype=dtype))
+    assert one_of(torch.tensor([[0.0, 0.0, 0.3, 0.7]]), make_rng(0)).tolist() == [[0, 0, 1, 0]]
+
+
 def test_coins():
     x = coins((1000, 300), 0.8, make_rng(1))
     assert x.float().mean().item() == pytest.approx(0.8, abs=0.004)
     assert coins((1000, 3), 1.0, make_rng(1)).min() == 1
+    assert coins((3, 5), 1.0, make_rng(1)).tolist() == [[True] * 5] * 3  # an odd number of them
 
 
 def test_moments():

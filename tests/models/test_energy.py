@@ -18,7 +18,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from torch import Tensor, nn
 
 from genlearn._types import Batch
-from genlearn.maths.rng import make_rng
+from genlearn.maths.rng import make_rng, normal, uniform
 from genlearn.models.energy import EnergyModel, GaussianNoise
 from genlearn.samplers import bit_chain, langevin_chain
 from genlearn.train import Stream
@@ -200,6 +200,25 @@ def test_the_langevin_chain_keeps_the_law_of_a_double_well():
     x = 0.5 * torch.randn(4000, 1, generator=make_rng(1), dtype=torch.float64)
     x = next(itertools.islice(langevin_chain(energy, x, 0.3, make_rng(0)), 150, None))
     assert kstest(x[:, 0].numpy(), lambda t: np.interp(t, grid, cdf)).pvalue > 1e-3
+
+
+def test_a_langevin_step_is_a_proposal_and_a_decision_of_each_row():
+    """y = x - step/2 E'(x) + sqrt(step) eps, taken with probability p(y) q(x | y) / p(x) q(y | x)."""
+    n, step, rng = 1000, 0.5, make_rng(1)
+    energy, gradient = (lambda x: x.square().square().sum(1)), (lambda x: 4 * x**3)
+    x = torch.randn(n, 2, generator=make_rng(0), dtype=torch.float64)
+    y = x - step / 2 * gradient(x) + step**0.5 * normal((n, 2), rng, x.dtype)
+    log_q = lambda y, x: torch.distributions.Normal(x - step / 2 * gradient(x), step**0.5).log_prob(y).sum(1)  # noqa: E731
+    ratio = energy(x) - energy(y) + log_q(x, y) - log_q(y, x)
+    taken = uniform((n,), rng, x.dtype) < ratio.exp()
+    assert 0.2 < taken.double().mean() < 0.8
+    assert torch.allclose(next(langevin_chain(energy, x, step, make_rng(1))), torch.where(taken[:, None], y, x))
+
+
+def test_the_langevin_chain_never_enters_where_the_energy_is_nan():
+    energy = lambda x: (x - x.log()).sum(1)  # noqa: E731
+    for x in itertools.islice(langevin_chain(energy, torch.full((100, 1), 0.2), 1.0, make_rng(0)), 20):
+        assert (x > 0).all()
 
 
 def test_the_bit_chain_has_the_law_of_the_energy():

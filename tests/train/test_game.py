@@ -11,6 +11,7 @@ from torch import nn
 from genlearn._types import Batch, Nets
 from genlearn.maths.rng import make_rng
 from genlearn.train import Budget, Game, Journal, Keeper, Monitor, Optimizer, Player, Stage, Stop, Stream, Training
+from genlearn.train.stop import Stopped
 
 SGD = Optimizer("sgd", lr=0.1)
 
@@ -271,6 +272,26 @@ def test_a_stop_breaks_off_what_is_long_and_nothing_else(tmp_path):
     stop = Stop()
     ended = Stage("s", [Player("y", ("y",), pull("y"), SGD)], Budget(images=20), finish=start)
     assert not Training(nets(), [ended], stream(), make_rng(0), stop=stop).run().finished
+
+
+def test_work_is_broken_off_once():
+    """A second signal while the first unwinds raises nothing more, nor does one after it."""
+    stop, cleared = Stop(), []
+
+    def work() -> None:
+        try:
+            stop.ask(2)
+        finally:
+            stop.ask(15)
+            cleared.append(stop.reason)
+
+    with pytest.raises(Stopped), stop.breakable():
+        work()
+    stop.ask(2)
+    assert cleared == [15]
+    assert stop.reason == 2
+    with pytest.raises(Stopped), stop.breakable():
+        raise AssertionError("never reached")
 
 
 def test_monitors_see_the_average_once_at_the_end_and_not_after_a_stop():

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 from genlearn._types import Nets
@@ -276,6 +278,42 @@ def test_the_journal_survives_a_kill(tmp_path):
     assert again.curve("loss") == ([10, 20], [1.0, 2.0])
     assert [json.loads(line)["images"] for line in (tmp_path / "journal.jsonl").read_text().splitlines()] == [10, 20]
     assert again.names == ["loss"]
+
+
+def test_the_journal_keeps_rows_sentences_and_events(tmp_path):
+    """In memory and in its folder alike; where a quantity was looked at twice, the later look."""
+    looks = [
+        (10, 0.12345, {"loss": 1.0, "what": "early"}),
+        (10, 1.5, {"loss": 2.0}),
+        (20, 2.0, {"loss": float("nan"), "score": 3.0}),
+        (30, 3.0, {"what": "late"}),
+    ]
+    journal, memory, folder = Journal(tmp_path), Journal(), tmp_path / "tensorboard"
+    for look in looks:
+        journal.log(*look)
+        memory.log(*look)
+    journal.close()
+    events = EventAccumulator(str(folder)).Reload()
+    assert [(e.step, e.value) for e in events.Scalars("loss")][:2] == [(10, 1), (10, 2)]
+    assert [(e.step, e.value) for e in events.Scalars("score")] == [(20, 3)]
+    assert [e.step for e in events.Tensors("what/text_summary")] == [10, 30]
+    again = Journal(tmp_path)
+    again.read()
+    for j in (journal, memory, again):
+        assert [row["seconds"] for row in j.rows] == [0.123, 1.5, 2, 3]
+        images, values = j.curve("loss")
+        assert (images, values[0]) == ([10, 20], 2)
+        assert math.isnan(values[1])
+        assert j.names == ["loss", "score"]
+        assert j.sentences == {"what": "late"}
+
+
+def test_a_journal_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "journal.jsonl").mkdir()
+    with pytest.raises(OSError, match=r"could not write .*journal\.jsonl: .*; free space and resume") as error:
+        Journal(tmp_path).log(10, 0.1, {"loss": 1.0})
+    assert error.value.errno == errno.EISDIR
+    assert "\n" not in str(error.value)
 
 
 def test_write_to_a_read_only_place_is_one_line(tmp_path):
