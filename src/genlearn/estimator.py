@@ -135,9 +135,7 @@ class GenerativeEstimator(Capabilities):
         with watched() if verbose else nullcontext():
             X = load(X) if isinstance(X, (str, Path)) else X
             x, index = self._meet(X, y)
-            if isinstance(X, Data):
-                tell(f"{X.name}: {X.brief}")
-            self._learn(x, index)
+            self._learn(x, index, about=X.brief if isinstance(X, Data) else "")
         return self
 
     def check_parameters(self) -> None:
@@ -194,8 +192,13 @@ class GenerativeEstimator(Capabilities):
         tags.target_tags.required = self._needs_labels
         return tags
 
-    def _learn(self, x: Tensor, y: Tensor | None, resume: bool = False, title: str = "", **options: Any) -> Training:
-        """Build the nets and play the game, `title` where progress is shown; `options` are those of `Training`."""
+    def _learn(
+        self, x: Tensor, y: Tensor | None, resume: bool = False, title: str = "", about: str = "", **options: Any
+    ) -> Training:
+        """Build the nets and play the game; `options` are those of `Training`.
+
+        title, about: what progress is called, and what is said of the images when nothing can be wrong with them.
+        """
         device, (rank, n_processes) = pick_device(self.device), world()
         own = Seeds.of(agreed(_seed(self.random_state), device))
         shape = tuple(x.shape[1:])
@@ -209,6 +212,7 @@ class GenerativeEstimator(Capabilities):
         budget = Budget(images=self.images, minutes=self.minutes)
         common = {"budget": budget, "precision": self.precision, "ema": self.ema}
         training = Training(nets, self._stages(shape), stream, rng, **common | options)
+        tell(about)
         with work(title or type(self).__name__) as step:
             training.on_tick = lambda p, done: step(
                 done, f"{p.images:,} images{training.journal.losses}, {p.seconds:.1f} s"

@@ -43,16 +43,17 @@ def pack(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> bytes:
     """A safetensors file of tensors and of texts `about` them, with the sha256 of both."""
     # Shared memory (tied weights, views) would be refused: every tensor is written by itself.
     own = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-    return save(own, {**about, "sha256": _digest(own, about)})
+    # One text: several would be written in an order that changes from process to process.
+    return save(own, {"genlearn": json.dumps({**about, "sha256": _digest(own, about)})})
 
 
 def unpack(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """What `pack` made. Raises ValueError, with the reason alone, where the file is damaged or missing."""
     try:
         with safe_open(str(path), "pt") as file:
-            about = dict(file.metadata() or {})
+            about = json.loads((file.metadata() or {}).get("genlearn", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise ValueError(" ".join(str(error).split())) from None
     if about.pop("sha256", None) != _digest(tensors, about):
         raise ValueError("its content is not what was written: the checksums differ")

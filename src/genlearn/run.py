@@ -31,7 +31,7 @@ from genlearn.metrics import Result, evaluate
 from genlearn.monitors import GRADIENTS, choose
 from genlearn.parallel import world
 from genlearn.parameters import revived, table
-from genlearn.progress import tell, work
+from genlearn.progress import work
 from genlearn.train import Journal, Keeper, Progress, Stop
 
 FORMAT = 3
@@ -198,7 +198,6 @@ class Run:
         # What can be wrong with the input is found before anything is written.
         x, y = estimator._meet(data, None)
         watch = choose(estimator, data, self.path / "samples", monitors)
-        tell(f"{data.name}: {data.brief}")
         with self._held():
             if first:
                 (self.path / "samples").mkdir(parents=True, exist_ok=True)
@@ -216,6 +215,7 @@ class Run:
                         monitors=watch if first else (),
                         layers=GRADIENTS in monitors,
                         stop=stop,
+                        about=data.brief,
                         title=f"{self.record['model']} on {self.record['data']['source']}",
                     )  # fmt: skip
                 except BaseException:

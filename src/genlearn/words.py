@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def shown(name: str) -> str:
-    """A file's name as it can be printed and kept: bytes that are no UTF-8 become question marks."""
+    """A file's name as it can be printed and kept: bytes that are no UTF-8 become U+FFFD."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 

@@ -42,14 +42,14 @@ def test_budgets_and_the_device_of_a_run_may_change(cli, trained, budget):
 def test_what_is_watched_and_how_often_it_is_kept(cli, small, tmp_path, monkeypatch):
     seen = []
 
-    def train(self, resume, tick=None, monitors=(), keep_every=None):
-        seen.append((resume, tick is not None, list(monitors), keep_every))
+    def train(self, resume, monitors=(), keep_every=None):
+        seen.append((resume, list(monitors), keep_every))
         self.record |= {"status": "finished", "images": 0, "seconds": 0.0}
 
     monkeypatch.setattr(Run, "train", train)
     options = ["--monitor", "score", "--monitor", "parzen", "--keep-every", 5]
     assert cli("train", *small, "--out", tmp_path / "run", *options).code == 0
-    assert seen == [(False, True, ["score", "parzen"], 5.0)]
+    assert seen == [(False, ["score", "parzen"], 5.0)]
 
 
 def test_the_end_of_a_training_is_told_whenever_the_last_line_was(cli, small, tmp_path):

@@ -129,7 +129,10 @@ def test_a_table_is_an_array() -> None:
     table, array = load(pandas.DataFrame(X), pandas.Series(np.arange(30) % 3)), load(X, np.arange(30) % 3)
     assert table.train.hash == array.train.hash
     first, second, third = repr(table).splitlines()
-    assert first == "Data 'array': torch.float32, 3 classes, split by content hash 80/10/10"
-    assert second == f"  {len(table.train)} training, {len(table.valid)} validation, {len(table.test)} test rows of 4"
+    assert first == "Data of torch.float32, 3 classes, split by content hash 80/10/10"
+    assert (
+        second
+        == f"  array: {len(table.train)} training, {len(table.valid)} validation, {len(table.test)} test rows of 4"
+    )
     assert third == "  from given as an array, licence unknown"
     assert repr(table.train) == f"Part: torch.float32 of shape ({len(table.train)}, 4), labels"

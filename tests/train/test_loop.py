@@ -248,8 +248,12 @@ def test_damaged_and_foreign_checkpoints_are_one_line(tmp_path):
     write(tmp_path / "c", {"a": torch.arange(300)})
     content = (tmp_path / "c").read_bytes()
     (tmp_path / "short").write_bytes(content[:-100])
-    (tmp_path / "other").write_bytes(content.replace(b'"format":"2"', b'"format":"7"'))
-    for name in ("short", "other", "missing"):
+    (tmp_path / "other").write_bytes(content.replace(b"format", b"fermat"))
+    flipped = bytearray(content)
+    flipped[-1000] ^= 4  # one bit of one number
+    (tmp_path / "flipped").write_bytes(flipped)
+    (tmp_path / "text").write_bytes(content.replace(b"state", b"stale"))
+    for name in ("short", "other", "missing", "flipped", "text"):
         with pytest.raises(ValueError, match="usual fix") as error:
             read(tmp_path / name)
         assert "\n" not in str(error.value)
@@ -310,7 +314,7 @@ def test_the_journal_keeps_rows_sentences_and_events(tmp_path):
 
 def test_a_journal_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "journal.jsonl").mkdir()
-    with pytest.raises(OSError, match=r"could not write .*journal\.jsonl: .*; free space and resume") as error:
+    with pytest.raises(OSError, match=r"could not write .*journal\.jsonl: .*; put that right and resume") as error:
         Journal(tmp_path).log(10, 0.1, {"loss": 1.0})
     assert error.value.errno == errno.EISDIR
     assert "\n" not in str(error.value)

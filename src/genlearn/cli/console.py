@@ -38,6 +38,13 @@ class OneLine(TyperGroup):
             return super().main(*args, **extra)
         return _leave(self._code(*args, **extra))
 
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; typer would end an interrupted one without a word."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Abort from None
+
     def _code(self, *args: Any, **extra: Any) -> int:
         try:
             with warnings.catch_warnings():
@@ -49,7 +56,7 @@ class OneLine(TyperGroup):
             fix = f"; the usual fix is in {context.command_path} --help" if context else ""
             say(f"error: {message.rstrip('.')}{fix}")
             return 2
-        except (KeyboardInterrupt, typer.Abort):
+        except typer.Abort:
             say("error: interrupted")
             return 130
         except Exception as error:
@@ -77,7 +84,7 @@ def describe(error: BaseException) -> str:
     """An error in one line; what is no fault of the user says so."""
     if isinstance(error, OSError) and error.strerror:
         return _flat(f"{error.strerror}{f': {error.filename}' if error.filename else ''}")
-    text = _flat(str(error))
+    text = _flat(str(error)) or ("out of memory" if isinstance(error, MemoryError) else "")
     if isinstance(error, EXPECTED) and text:
         return text
     return f"{type(error).__name__}: {text} (unexpected; GENLEARN_DEBUG=1 shows where it happened)"

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genlearn.cli.console import Json, answer, listing
-from genlearn.files import write_atomically
 from genlearn.progress import say, watched
 
 if TYPE_CHECKING:
@@ -75,6 +74,7 @@ def predict(
     One line an image: its name, the class, and the probability that the model gives it.
     """
     from genlearn.data import pictures
+    from genlearn.files import write_atomically
 
     model = _model(run)
     if not hasattr(model, "predict"):

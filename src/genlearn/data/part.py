@@ -100,12 +100,12 @@ class Data:
         sizes = f"{len(self.train):,} training, {len(self.valid):,} validation, {len(self.test):,} test"
         what = "images" if len(self.shape) == 3 else "rows"
         report = str(self.report)
-        return f"{sizes} {what} of {'x'.join(map(str, self.shape))}{report and f'; {report}'}"
+        return f"{self.name}: {sizes} {what} of {'x'.join(map(str, self.shape))}{report and f'; {report}'}"
 
     def __repr__(self) -> str:
         classes = f", {len(self.classes)} classes" if self.classes else ""
         return (
-            f"Data {self.name!r}: {self.train.x.dtype}{classes}, split by {self.split}\n"
+            f"Data of {self.train.x.dtype}{classes}, split by {self.split}\n"
             f"  {self.brief}\n"
             f"  from {self.source}, licence {self.licence}"
         )

@@ -1,0 +1,135 @@
+"""A run folder in hard use: two starts, damaged files, an edited record."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from genlearn.data import load
+from genlearn.models.vae import VAE
+from genlearn.report import write
+from genlearn.run import Run
+from processes import Command
+
+SMALL = {"hidden": (8,), "n_latent": 2, "batch_size": 50, "random_state": 0, "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """With two checkpoints."""
+    run = Run.create(tmp_path_factory.mktemp("hard") / "run", "vae", "digits", SMALL | {"images": 2000.0}, {})
+    run.train(keep_every=0)
+    run.evaluate(["nearest"], 50)
+    return run.path
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def flip(path, place=-9):
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_run_is_held_by_one_process(tmp_path):
+    arguments = ["train", "vae", "--data", "digits", "--set", "hidden=8", "--device", "cpu", "--out", tmp_path / "run"]
+    first = Command(*arguments, "--minutes", 5, "--keep-every", 0)
+    while first.running() and not list(tmp_path.glob("run/checkpoints/*")):
+        time.sleep(0.01)
+    holder = rf"run is held by process {first.process.pid} on .* since 20..-..-..T.*Z; the usual fix is to wait for it"
+    with pytest.raises(BlockingIOError, match=holder) as error:
+        Run.open(tmp_path / "run").train(resume=True)
+    assert "\n" not in str(error.value)
+    first.signal(signal.SIGKILL)
+    first.end()
+    Run.open(tmp_path / "run").train(resume=True, budget={"images": 100.0, "minutes": None})  # a dead holder's is free
+    assert Run.open(tmp_path / "run").record["status"] == "finished"
+    assert not (tmp_path / "run" / ".holder").exists()
+
+
+def test_of_two_starts_into_one_new_folder_one_wins(tmp_path):
+    one, two = (Run.create(tmp_path / "run", "vae", "digits", SMALL | {"images": 100.0}, {}) for _ in range(2))
+    one.train()
+    kept = (tmp_path / "run" / "run.json").read_text()
+    with pytest.raises(FileExistsError, match="already holds a run; the usual fix is another --out"):
+        two.train()
+    assert (tmp_path / "run" / "run.json").read_text() == kept
+
+
+def test_a_flipped_bit_in_the_newest_checkpoint_falls_back_to_the_one_before(copy, finished):
+    older, newest = sorted((copy / "checkpoints").glob("*.safetensors"))
+    flip(newest)
+    with pytest.warns(UserWarning, match=f"{newest.name} is no readable checkpoint .*checksums differ"):
+        Run.open(copy).train(resume=True)
+    assert older.name < newest.name
+    weights = [(path / "model" / "weights.safetensors").read_bytes() for path in (copy, finished)]
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "model.json"])
+def test_a_changed_model_is_refused(copy, name):
+    path = copy / "model" / name
+    if name == "model.json":
+        path.write_text(path.read_text().replace('"n_latent": 2', '"n_latent": 2000000000'))
+    else:
+        flip(path)
+    with pytest.raises(ValueError, match=rf"{name} (is damaged|was changed).*; the usual fix is") as error:
+        VAE.load(copy)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda r: r.pop("model"), "model is None, expected another kind of value"),
+    (lambda r: r.update(parameters=[1]), r"parameters is \[1\], expected another kind"),
+    (lambda r: r.update(images="many"), "images is 'many', expected another kind"),
+    (lambda r: r["data"].update(options=3), "options is 3, expected another kind"),
+    (lambda r: r.update(model="vea"), "unknown model 'vea': did you mean 'vae'"),
+    (lambda r: r["parameters"].update(epoch=3), "unknown parameter 'epoch': did you mean 'epochs'"),
+    (lambda r: r["parameters"].update(n_latent=-1), "n_latent is -1, expected"),
+    (lambda r: r["parameters"].update(hidden="wide"), "hidden is 'wide', expected"),
+])  # fmt: skip
+def test_an_edited_record_is_checked_like_parameters(copy, change, words):
+    record = json.loads((copy / "run.json").read_text())
+    change(record)
+    (copy / "run.json").write_text(json.dumps(record))
+    for use in (lambda: Run.open(copy).train(resume=True), lambda: write([Run.open(copy)], copy / "report.html")):
+        with pytest.raises(ValueError, match=words) as error:
+            use()
+        assert "\n" not in str(error.value)
+
+
+def test_damaged_rows_and_scores(copy):
+    rows, images = (copy / "journal.jsonl").read_bytes(), [row["images"] for row in Run.open(copy).journal().rows]
+    (copy / "journal.jsonl").write_bytes(b'\xff\xfe{"images": 1}\n[1]\n{"images": "a", "seconds": 1}\n' + rows)
+    assert [row["images"] for row in Run.open(copy).journal().rows] == images
+    (copy / "evaluation.json").write_text('[{"name": "x"}]')
+    with pytest.raises(ValueError, match=r"evaluation.json is damaged .*delete it and evaluate again"):
+        Run.open(copy).results()
+
+
+def test_pipes_are_no_images_and_names_need_not_be_utf_8(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    photos, rng = tmp_path / "photos", np.random.default_rng(0)
+    odd = os.fsencode(photos) + b"/caf\xe9"
+    os.makedirs(odd)
+    for name in [*(b"%d.png" % i for i in range(12)), b"b\xff.png"]:
+        with open(odd + b"/" + name, "wb") as file:
+            Image.fromarray(rng.integers(0, 256, (8, 8), np.uint8)).save(file, "PNG")
+    with open(odd + b"/bad\xff.png", "wb") as file:
+        file.write(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n")  # no program is started for it
+    os.mkfifo(photos / "pipe.png")
+    data = load(photos)
+    assert data.report.used == 13
+    assert data.classes == ("caf\ufffd",)
+    (line,) = data.report.corrupt
+    assert line.startswith("caf\ufffd/bad\ufffd.png: UnidentifiedImageError")
