@@ -12,7 +12,7 @@ PACKAGES = ["genlearn.maths", "genlearn.nets", "genlearn.losses", "genlearn.samp
 INTERNAL = {
     "genlearn.maths": {"AnnealedPath", "checked", "estimate", "gibbs", "sweep", "unit"},
     "genlearn.nets": {"halvings", "image_shape", "states"},
-    "genlearn.train": {"flatten", "unflatten", "read", "write", "optimizer_state", "load_optimizer_state"},
+    "genlearn.train": {"checked", "flatten", "unflatten", "read", "write", "optimizer_state", "load_optimizer_state"},
 }
 
 
