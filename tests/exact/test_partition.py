@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from genlearn.maths.ais import AIS, ais, log_z_exact, reverse_ais, schedule
+from genlearn.maths import partition
+from genlearn.maths.ais import AIS, ais, log_z_exact, reverse_ais, salakhutdinov, schedule
 from genlearn.maths.partition import WRONG_WAY, Bracket, LogZ, bracket, log_partition
 from genlearn.maths.rng import make_rng
 
@@ -342,3 +343,20 @@ def test_a_start_brings_a_verdict_and_leaves_the_estimate():
 
 def test_the_interval_of_a_likelihood_is_the_other_way_round():
     assert LogZ(10.0, 9.0, 12.0).shift == (-2.0, 1.0)
+
+
+def test_large_machines_take_fewer_temperatures(monkeypatch):
+    """A bound on the time: 14,501 temperatures up to 2^20 weights, then in proportion, never below 1,000."""
+    full = salakhutdinov()
+    for weights, n in ((784 * 500, 14_501), (2**20, 14_501), (3072 * 500, 7_251), (10 * 2**20, 1_451), (10**9, 1_037)):
+        betas = partition.thinned(full, weights)
+        assert len(betas) == n
+        assert (betas[0], betas[-1]) == (0, 1) and (betas.diff() > 0).all()
+    assert torch.equal(partition.thinned(schedule(1000), 10**9), schedule(1000))
+    seen = []
+    monkeypatch.setattr(partition, "WORK", 500)
+    monkeypatch.setattr(
+        partition, "ais", lambda *args, betas, **rest: seen.append(len(betas)) or AIS(*args[1:2], *4 * [0.0])
+    )
+    partition.log_partition(torch.zeros(30, 40), torch.zeros(30), torch.zeros(40), betas=full)
+    assert seen == [4835]
