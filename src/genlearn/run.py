@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import signal
+import subprocess
 import threading
 import time
 import uuid
@@ -201,7 +202,7 @@ class Run:
         with self._held():
             if first:
                 (self.path / "samples").mkdir(parents=True, exist_ok=True)
-            self.record |= {"status": "running", "hardware": hardware(), "started": _now()}
+            self.record |= {"status": "running", "hardware": hardware(), "code": code(), "started": _now()}
             self.write()
             journal, keeper = Journal(self.path if first else None), Keeper(self.path / "checkpoints")
             files = (self.record.get("spent", {}).get("files", 0.0) if resume else 0.0) + time.perf_counter() - began
@@ -319,6 +320,20 @@ def _taken(path: Path) -> str:
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def code() -> dict[str, Any]:
+    """The commit that the code is of, and whether files differ from it; None where it is no checkout."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
+
+    try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # it may lie in somebody else's checkout
+        return {"commit": git("rev-parse", "HEAD").strip(), "dirty": bool(git("status", "--short", "."))}
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None, "dirty": None}
 
 
 def hardware() -> dict[str, Any]:

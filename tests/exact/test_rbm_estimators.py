@@ -12,7 +12,7 @@ from scipy.stats import chi2
 from torch import Tensor, nn
 
 from genlearn._types import Batch
-from genlearn.losses.contrastive import weighted_free_energy
+from genlearn.losses.contrastive import contrast, weighted_free_energy
 from genlearn.maths.rng import bernoulli, make_rng
 from genlearn.maths.running import update_mean
 from genlearn.models.rbm import RBM, RBMNets
@@ -526,3 +526,24 @@ def test_scores_say_what_they_are_worth(n_hidden, d, visible, kinds, monkeypatch
     assert (model.score_kind(), likelihood.kind) == kinds
     assert likelihood.law == visible
     assert (likelihood.shift == (0, 0)) == (likelihood.kind == "exact")
+
+
+@pytest.mark.parametrize("m", [40, 20])
+def test_the_contrast_in_bf16(m):
+    """Close to that in float32; nothing where data and model agree; in float32 where their numbers differ."""
+    rng = torch.Generator().manual_seed(0)
+    net = RestrictedBoltzmann(30, 20, rng)
+    v, w = (torch.rand(n, 30, generator=rng).round() for n in (40, m))
+    states = [(x, torch.rand(len(x), 20, generator=rng)) for x in (v, w)]
+
+    def gradient_of_W(data, model, low):
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            loss = contrast(net, data, model)
+        assert loss.dtype == torch.float32
+        return torch.autograd.grad(loss, net.W)[0]
+
+    exact, low = (gradient_of_W(*states, low) for low in (False, True))
+    assert (low - exact).abs().max() < (2e-3 if m == 40 else 1e-9)
+    assert (low != exact).any() == (m == 40)
+    assert abs((low - exact).mean()) < 2e-4
+    assert gradient_of_W(states[0], states[0], True).abs().max() < 1e-7

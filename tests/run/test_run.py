@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from genlearn.metrics import parzen
 from genlearn.metrics.protocol import Seeds
 from genlearn.models.vae import VAE
 from genlearn.report import write
-from genlearn.run import Run
+from genlearn.run import Run, code
 from genlearn.train import Journal, Keeper
 
 TINY = {"hidden": (8,), "n_latent": 2, "batch_size": 50, "random_state": 0, "device": "cpu", "epochs": None}
@@ -161,6 +162,7 @@ def test_the_record_describes_data_and_recipe(finished):
     assert about["n"] == {side: len(getattr(data, side)) for side in ("train", "valid", "test")}
     assert (about["name"], about["source"], about["shape"]) == ("digits", "digits", [1, 8, 8])
     assert record["model"] == "vae"
+    assert record["code"] == code()
     assert record["parameters"]["hidden"] == [8]
     assert (record["images"], record["players"], record["status"]) == (400, {"learn/vae": 400}, "finished")
     assert record["seconds"] == pytest.approx(sum(record["spent"].values()), abs=0.01)
@@ -291,3 +293,21 @@ def test_checkpoints_come_at_ticks(tmp_path, monkeypatch):
     saved.clear()
     make(tmp_path / "rare", 4500).train(keep_every=1e9)
     assert saved == [4500]
+
+
+def test_the_commit_of_a_checkout_and_none_elsewhere(tmp_path, monkeypatch):
+    def git(*arguments):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments], cwd=tmp_path, check=True)
+
+    monkeypatch.setattr("genlearn.run.__file__", str(tmp_path / "run.py"))
+    (tmp_path / "run.py").touch()
+    assert code() == {"commit": None, "dirty": None}
+    git("init", "-q")
+    assert code() == {"commit": None, "dirty": None}  # a checkout of something else
+    git("add", "run.py")
+    git("commit", "-qm", "first")
+    assert (len(code()["commit"]), code()["dirty"]) == (40, False)
+    (tmp_path / "run.py").write_text("changed")
+    assert code()["dirty"] is True
+    monkeypatch.setenv("PATH", "")
+    assert code() == {"commit": None, "dirty": None}

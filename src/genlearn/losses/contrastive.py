@@ -30,8 +30,9 @@ def contrast(
     """
     (v, p), (v_model, p_model) = data, model
     weights = torch.cat([v.new_full((len(v),), 1 / len(v)), v.new_full((len(v_model),), -1 / len(v_model))])
+    even = 1 / len(v) if len(v) == len(v_model) else None
     v, p = torch.cat([v, v_model]), torch.cat([p, p_model])
-    return weighted_free_energy(net, v, p, weights, centre=centre, sparsity=sparsity)
+    return weighted_free_energy(net, v, p, weights, centre=centre, sparsity=sparsity, even=even)
 
 
 def weighted_free_energy(
@@ -42,6 +43,7 @@ def weighted_free_energy(
     *,
     centre: tuple[Float[Tensor, "D"], Float[Tensor, "H"]] | None = None,
     sparsity: tuple[Float[Tensor, "D"], Float[Tensor, "H"]] | None = None,
+    even: float | None = None,
 ) -> Float[Tensor, ""]:
     """sum_i w_i F(v_i), as far as its gradient goes, given p = p(h | v): v [n, D], p [n, H], w [n] of sum 0.
 
@@ -51,11 +53,20 @@ def weighted_free_energy(
     centre (mu [D], lambda [H]): the gradient of the centred parametrisation, (v - mu) W (h - lambda), taken back to
     this one; it does not change when 0 and 1 change places (Montavon and Mueller 2012; Melchior, Fischer and Wiskott
     2016). sparsity (x [D], g [H]): adds the gradient of g.(b + x W).
+
+    Under autocast the statistics stay in full precision, being small differences of means; but where all weights are
+    `even` or its negative, and units binary, the product is taken in the low one: its terms are exact, or p rounded the
+    same for data and model, and their difference is taken within the sum, which is of float32.
     """
-    # Under autocast the statistics stay in full precision: they are small differences of means.
-    with torch.no_grad(), torch.autocast(v.device.type, enabled=False):
+    device = v.device.type
+    low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    with torch.no_grad(), torch.autocast(device, enabled=False):
         x, wp = net.scaled(v), p * -weights[:, None]
-        dW, da, db = x.T @ wp, -weights @ x, wp.sum(0)
+        if low is None or even is None or net.visible != "binary":
+            dW = x.T @ wp
+        else:
+            dW = (x.to(low).T @ (wp / even).to(low)).to(x.dtype).mul_(even)
+        da, db = -weights @ x, wp.sum(0)
         if centre is not None:
             mu, lam = centre
             dW.addr_(mu, db, alpha=-1).addr_(da, lam, alpha=-1)
