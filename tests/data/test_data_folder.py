@@ -8,6 +8,7 @@ import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from time import time as now
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import torch
 from PIL import Image
 
 from genlearn.data import Data, cache, load
+from genlearn.data import cache as cache_room
 from genlearn.data.folder import listing
 from genlearn.data.split import TEST, TRAIN, VALID, digests, part_hash
 
@@ -276,6 +278,41 @@ def test_a_damaged_cache_is_made_again(photos: Path, save: Save, cache: Path, ha
     again = load(photos)
     assert again.train.hash == digest and total(again) == sum(named(again).values()) == 5
     assert [p.name for p in cache.iterdir()] == [folder.name]
+
+
+def test_the_content_of_a_cache_is_looked_at_once_a_version(
+    photos: Path, save: Save, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i in range(20):
+        save(f"{i}.png", 8)
+    whole = load(photos)
+    kept = whole.test.x.clone()
+    (folder,) = cache.iterdir()
+    hashed: list[int] = []
+    real = cache_room.digests
+    monkeypatch.setattr(cache_room, "digests", lambda x: hashed.append(len(x)) or real(x))
+    load(photos)
+    assert hashed == []  # it was looked at when it was made
+    content = bytearray((folder / "images.npy").read_bytes())
+    os.utime(folder / "images.npy")  # another version of the file, of the same content
+    for _ in range(2):
+        load(photos)
+    assert hashed == [len(whole.train), len(whole.valid), len(whole.test)]
+    content[-5] ^= 1
+    (folder / "images.npy").write_bytes(content)
+    again = load(photos)
+    assert again.test.hash == whole.test.hash and torch.equal(again.test.x, kept)
+
+
+def test_what_killed_builds_left_is_removed_after_a_day(photos: Path, save: Save, cache: Path) -> None:
+    save("a.png", 8), save("b.png", 8), save("c.png", 8)
+    for name, age in (("old", 90_000), ("new", 80_000)):
+        (cache / f".part-{name}").mkdir(parents=True)
+        (cache / f".part-{name}" / "raw").touch()
+        for path in (cache / f".part-{name}" / "raw", cache / f".part-{name}"):
+            os.utime(path, (now() - age, now() - age))
+    load(photos)
+    assert [path.name for path in cache.glob(".part-*")] == [".part-new"]
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(photos: Path, save: Save, cache: Path) -> None:

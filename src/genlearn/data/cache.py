@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from genlearn.files import write_atomically
 from genlearn.progress import track
 from genlearn.words import shown
 
@@ -88,14 +90,36 @@ def _read(folder: Path) -> Prepared:
 def _open(folder: Path) -> Prepared | None:
     """The cache in `folder`; None where it is missing or damaged: it is then made (again)."""
     try:
-        return _read(folder)
+        prepared = _read(folder)
+        return prepared if _checked(folder, prepared) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _checked(folder: Path, prepared: Prepared) -> bool:
+    """Whether the images have the hashes of the manifest; looked at once for each version of the files."""
+    stamp, kept = _stamp(folder), folder / "checked.json"
+    if kept.exists() and json.loads(kept.read_bytes()) == stamp:
+        return True
+    for part in prepared.parts:
+        y = None if part.y is None else part.y.numpy()
+        keys = digests(part.x.numpy())
+        if part_hash(keys, y, tuple(part.x.shape), "uint8") != part.hash:
+            return False
+    write_atomically(kept, json.dumps(stamp).encode())
+    return True
+
+
+def _stamp(folder: Path) -> list[list[int]]:
+    """Size and time of change of the files with images and labels."""
+    stats = [(folder / name).stat() for name in ("images.npy", "labels.npy")]
+    return [[stat.st_size, stat.st_mtime_ns] for stat in stats]
 
 
 def _prepared(root: Path, options: Options, folder: Path) -> Prepared:
     """Make the cache of `root` beside `folder`, and rename it into place when it is whole."""
     work = cache_folder() / f".part-{uuid.uuid4().hex}"
+    _sweep()
     with opened(root) as (names, open_file):
         try:
             work.mkdir(parents=True)
@@ -106,6 +130,14 @@ def _prepared(root: Path, options: Options, folder: Path) -> Prepared:
         finally:
             shutil.rmtree(work, ignore_errors=True)  # gone already when all went well
     return _read(folder)
+
+
+def _sweep() -> None:
+    """Remove what builds that were killed left behind: parts in which nothing was written for a day."""
+    for part in cache_folder().glob(".part-*"):
+        newest = max((path.stat().st_mtime for path in [part, *part.glob("*")]), default=0.0)
+        if time.time() - newest > 24 * 3600:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def _publish(work: Path, folder: Path) -> None:
@@ -218,3 +250,4 @@ def _write_cache(work: Path, files: Listing, kept: list[int], keys: NDArray[np.u
     }
     manifest |= {"split": describe(given), "report": asdict(report)}
     (work / "manifest.json").write_text(json.dumps(manifest, indent=1))
+    (work / "checked.json").write_text(json.dumps(_stamp(work)))
