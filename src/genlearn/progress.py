@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import TaskID
 
 SILENT = 2.0  # seconds of work that need no word
 EVERY = 5.0  # seconds between two lines where there is no terminal
@@ -34,30 +35,32 @@ class Watcher:
         self.live = console.is_terminal or console.is_jupyter
         # What is printed to stdout meanwhile belongs there.
         self.bars = Progress(*columns, console=console, disable=not self.live, transient=True, redirect_stdout=False)
-        self._names: list[str] = []
+        self._under_way: dict[TaskID, str] = {}
         self._said = time.monotonic() - EVERY + SILENT
 
     @contextmanager
     def work(self, name: str) -> Iterator[Step]:
         """Work within what is under way already; its bar appears when it has taken a moment."""
         began = drawn = time.monotonic()
-        task = self.bars.add_task(name, total=1.0, visible=False, words="")
-        self._names.append(name)
+        task = self.bars.add_task(name, total=None, visible=False, words="")
+        self._under_way[task] = name
 
         def step(done: float, words: str = "") -> None:
             nonlocal drawn
             now = time.monotonic()
             if now - drawn > DRAWN and now - began > SILENT / 4:
                 drawn = now
-                self.bars.update(task, completed=done, words=words, visible=True)
+                for outer in self._under_way:
+                    self.bars.update(outer, visible=True)
+                self.bars.update(task, total=1.0, completed=done, words=words)
             if not self.live and (now - self._said > EVERY or (done == 1 and words)):
                 self._said = now
-                say(f"{': '.join(self._names)}: {done:.0%}{words and f', {words}'}")
+                say(f"{': '.join(self._under_way.values())}: {done:.0%}{words and f', {words}'}")
 
         try:
             yield step
         finally:
-            self._names.pop()
+            del self._under_way[task]
             self.bars.remove_task(task)
 
 
