@@ -65,6 +65,7 @@ if __name__ == "__main__":
         {
             "genlearn PCD-1": genlearn_epoch,
             "genlearn CD-1": lambda: genlearn_epoch("cd"),
+            "genlearn PCD-1 in bf16": lambda: genlearn_epoch(precision="bf16"),
             "bare loop CD-1": bare_loop,
             "matrix products alone": products,
             "scikit-learn float32": lambda: scikit_learn(X32),
