@@ -50,9 +50,9 @@ def payload(marker: Path) -> bytes:
 
 
 VALUES: list[Any] = [
-    None, True, False, -1, 0, 1, 7, 10**9, 10**30, -(10**400), 0.5, 1e308, float("nan"), float("inf"), -float("inf"), "",
-    "x", "y" * 5000, "line\nline", "\ud800", "\x00", "0.1", "../../x", "linear(nan, 0, over=1)", "nan", "auto", "cuda:99",
-    [], {}, [[]], [None], [1, 2, 3], [10**9], {"a": 1}, [{}], {"object": "x"}, [1e30], ["a", "b"], "DEEP",
+    None, True, False, -1, 0, 1, 7, 10**9, 10**30, -(10**400), 0.5, 1e308, float("nan"), float("inf"), -float("inf"),
+    "", "x", "y" * 5000, "line\nline", "\ud800", "\x00", "0.1", "../../x", "linear(nan, 0, over=1)", "nan", "auto",
+    "cuda:99", [], {}, [[]], [None], [1, 2, 3], [10**9], {"a": 1}, [{}], {"object": "x"}, [1e30], ["a", "b"], "DEEP",
 ]  # fmt: skip
 
 

@@ -23,7 +23,7 @@ GIB = 1 << 30
 class Served:
     """The process; it is made anew where a call has killed it. `memory`: bytes beyond those it begins with."""
 
-    def __init__(self, memory: int = 4 * GIB, environment: Mapping[str, str] = {}) -> None:  # noqa: B006
+    def __init__(self, memory: int = 4 * GIB, environment: Mapping[str, str] = {}) -> None:
         self.memory, self.environment = memory, dict(environment)
         self.process: Any = None
 
@@ -66,7 +66,9 @@ def _serve(pipe: Any, memory: int, environment: Mapping[str, str], errors: str) 
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + memory
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    sys.addaudithook(lambda event, arguments: EVENTS.append(f"{event} {arguments!r:.80}") if event in FORBIDDEN else None)
+    sys.addaudithook(
+        lambda event, arguments: EVENTS.append(f"{event} {arguments!r:.80}") if event in FORBIDDEN else None
+    )
     while True:
         try:
             call, arguments = pipe.recv()
