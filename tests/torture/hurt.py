@@ -58,7 +58,10 @@ VALUES: list[Any] = [
 
 def edit(rng: random.Random, text: str) -> tuple[str, str]:
     """One value, somewhere in a JSON document, replaced, dropped or renamed; what was done."""
-    tree = json.loads(text)
+    try:
+        tree = json.loads(text)
+    except ValueError:  # damaged before
+        return text[::-1], "reversed"
     places: list[tuple[Any, Any]] = []
 
     def walk(node: Any) -> None:
@@ -67,7 +70,8 @@ def edit(rng: random.Random, text: str) -> tuple[str, str]:
             if isinstance(node[key], (dict, list)):
                 walk(node[key])
 
-    walk(tree)
+    if isinstance(tree, (dict, list)):
+        walk(tree)
     if not places:
         return "[]", "[]"
     node, key = rng.choice(places)
@@ -83,6 +87,10 @@ def edit(rng: random.Random, text: str) -> tuple[str, str]:
         what = f"{key!r} = {node[key]!r:.40}"
     deep = rng.choice([500, 5000, 100_000])
     return json.dumps(tree).replace('"DEEP"', "[" * deep + "]" * deep), what
+
+
+def _text(content: bytes) -> str:
+    return content.decode(errors="replace")
 
 
 def file(rng: random.Random, path: Path, other: Path, marker: Path) -> str:
@@ -105,10 +113,10 @@ def file(rng: random.Random, path: Path, other: Path, marker: Path) -> str:
     elif way == "permissions":
         path.chmod(0)
     elif way == "edit":
-        lines = content.decode().splitlines() if name.endswith(".jsonl") else [content.decode()]
-        k = rng.randrange(len(lines))
+        lines = _text(content).splitlines() if name.endswith(".jsonl") else [_text(content)]
+        lines, k = lines or [""], rng.randrange(len(lines) or 1)
         lines[k], what = edit(rng, lines[k])
-        path.write_text("\n".join(lines))
+        path.write_bytes("\n".join(lines).encode(errors="surrogatepass"))
     else:
         changed = {
             "flip": flip, "cut": cut, "noise": lambda r, c: noise(r), "empty": lambda r, c: b"",

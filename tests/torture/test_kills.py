@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from served import Started, contents, faults, verdict
 
-KILLS = 20
+KILLS = 100
 KINDS = ("cache", "train", "save", "evaluate", "report")
 TRAIN = ["--set", "hidden=32", "--set", "n_latent=2", "--set", "batch_size=50", "--set", "ema=500", "--seed", "3"]
 TRAIN += ["--device", "cpu", "--keep-every", "0"]

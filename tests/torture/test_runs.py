@@ -33,7 +33,8 @@ MAY_CHANGE = {
     "predict": [],
     "dry-run": [],
     "train": ["run.json", "model/*", "checkpoints/*", "journal.jsonl", "tensorboard/*", "samples/*"],
-    "failed train": ["run.json", "journal.jsonl", "tensorboard/*", "samples/*", "checkpoints/*"],
+    # The new weights are there before model.json is: where that cannot be written, they are no loss.
+    "failed train": ["run.json", "journal.jsonl", "tensorboard/*", "samples/*", "checkpoints/*", "model/weights*"],
 }
 
 
@@ -117,6 +118,8 @@ def check(
         if left:
             wrong.append(f"left: {left}")
         found += [f"{model} {name} after [{what}]: {w}" for w in wrong]
+    for line in found:
+        print(f"- {line}", flush=True)
     shutil.rmtree(out)
     return len(asked), found, codes
 
