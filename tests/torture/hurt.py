@@ -56,25 +56,25 @@ VALUES: list[Any] = [
 ]  # fmt: skip
 
 
+def places(tree: Any) -> list[tuple[Any, Any]]:
+    """(container, key) of every value in a JSON document, however deep."""
+    found: list[tuple[Any, Any]] = []
+    if isinstance(tree, (dict, list)):
+        for key in list(tree) if isinstance(tree, dict) else range(len(tree)):
+            found += [(tree, key), *places(tree[key])]
+    return found
+
+
 def edit(rng: random.Random, text: str) -> tuple[str, str]:
     """One value, somewhere in a JSON document, replaced, dropped or renamed; what was done."""
     try:
         tree = json.loads(text)
     except ValueError:  # damaged before
         return text[::-1], "reversed"
-    places: list[tuple[Any, Any]] = []
-
-    def walk(node: Any) -> None:
-        for key in list(node) if isinstance(node, dict) else range(len(node)):
-            places.append((node, key))
-            if isinstance(node[key], (dict, list)):
-                walk(node[key])
-
-    if isinstance(tree, (dict, list)):
-        walk(tree)
-    if not places:
+    found = places(tree)
+    if not found:
         return "[]", "[]"
-    node, key = rng.choice(places)
+    node, key = rng.choice(found)
     way = rng.choice(["replace"] * 6 + ["drop", "add"])
     if way == "drop":
         del node[key]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import time
@@ -18,7 +19,7 @@ from served import GIB, Served, command, contents, faults, verdict
 
 from processes import run
 
-FOLDERS, REAL = 1000, 40
+FOLDERS, REAL, VALUES = 1000, 40, 5
 SECONDS, MEMORY = 60, 2 * GIB
 SMALL = {
     "rbm": ["n_hidden=8", "batch_size=50"],
@@ -145,6 +146,33 @@ def test_damaged_runs(finished, tmp_path):
     served.close()
     print(f"\n{FOLDERS} folders, exit codes: {dict(sorted(table.items()))}")
     verdict("commands on damaged runs", n, failed, began)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("name", ["run.json", "evaluation.json"])
+def test_every_value_of_a_record(finished, tmp_path, name):
+    """Each is dropped, and set to a few of the values; the two commands that read most of it are run."""
+    began, served, failed, n = time.perf_counter(), Served(), [], 0
+    text = (finished["vae"] / name).read_text()
+    for k in range(len(hurt.places(json.loads(text)))):
+        rng = random.Random(f"value {k}")
+        for value in ["DROP", *rng.sample(hurt.VALUES, VALUES)]:
+            tree = json.loads(text)
+            node, key = hurt.places(tree)[k]
+            node[key] = value
+            if value == "DROP":
+                del node[key]
+            out = shutil.copytree(finished["vae"], tmp_path / "run", dirs_exist_ok=True)
+            for command_name in ("report", "train") if name == "run.json" else ("report",):
+                (out / name).write_text(json.dumps(tree))
+                arguments = commands("vae", out, out)[command_name]
+                given = served.ask(command, arguments, seconds=SECONDS)
+                n, wrong = n + 1, faults(given)
+                failed += [f"{command_name} after {name}: {k}, {key!r} = {value!r:.40}: {w}" for w in wrong]
+            shutil.rmtree(out)
+    served.close()
+    verdict(f"edits of {name}", n, failed, began)
 
 
 @pytest.mark.slow
