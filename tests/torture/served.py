@@ -161,4 +161,5 @@ def contents(folder: Path) -> dict[str, bytes]:
 def verdict(what: str, cases: int, failed: list[str], began: float) -> None:
     """Say how many failed, and fail if any did."""
     print(f"\n{what}: {cases} cases, {len(failed)} failed, {time.perf_counter() - began:.0f} s")
+    print("".join(f"- {line}\n" for line in failed), flush=True)
     assert not failed, f"{len(failed)} of {cases} {what}:\n\n" + "\n\n".join(failed)
