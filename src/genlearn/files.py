@@ -39,6 +39,24 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def sweep(folder: Path) -> None:
+    """Remove what killed writers of `write_atomically` left in a folder that nobody else writes in."""
+    for path in folder.glob(".*.????????"):
+        path.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds. Raises FileNotFoundError, and ValueError with the reason alone where it is damaged."""
+    return _json(path.read_bytes())
+
+
+def _json(content: str | bytes) -> Any:
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def pack(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> bytes:
     """A safetensors file of tensors and of texts `about` them, with the sha256 of both."""
     # Shared memory (tied weights, views) would be refused: every tensor is written by itself.
@@ -51,11 +69,11 @@ def unpack(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """What `pack` made. Raises ValueError, with the reason alone, where the file is damaged or missing."""
     try:
         with safe_open(str(path), "pt") as file:
-            about = json.loads((file.metadata() or {}).get("genlearn", "{}"))
+            about = _json((file.metadata() or {}).get("genlearn", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise ValueError(" ".join(str(error).split())) from None
-    if about.pop("sha256", None) != _digest(tensors, about):
+    if not isinstance(about, dict) or about.pop("sha256", None) != _digest(tensors, about):
         raise ValueError("its content is not what was written: the checksums differ")
     return tensors, about
 
@@ -83,7 +101,7 @@ def held(folder: Path, by: str) -> Iterator[None]:
         holder = note.read_text() if note.exists() else "another process"
         raise BlockingIOError(f"{folder} is held by {holder}; the usual fix is to wait for it, or to stop it") from None
     try:
-        note.write_text(by)
+        write_atomically(note, by.encode())
         yield
     finally:
         note.unlink(missing_ok=True)

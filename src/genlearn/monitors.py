@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import copy
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from PIL import Image
 
 from genlearn import draw
 from genlearn._types import Nets
@@ -45,12 +42,6 @@ def choose(estimator: GenerativeEstimator, data: Data, folder: Path, names: Sequ
     return [Monitor(name, every, run) for name, (always, run) in known.items() if always or name in names]
 
 
-def _png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 @dataclass
 class Samples:
     """Writes a grid of 64 samples, the same seeds each time; points in the plane are scattered over data.
@@ -72,7 +63,7 @@ class Samples:
             write_atomically(path, draw.scatter(points, self.data.train.x[:1000].numpy()))
         else:
             sheet = draw.grid(estimator.sample(64, random_state=self.seed, nets=nets), columns=8)
-            write_atomically(path, _png(sheet))
+            write_atomically(path, draw.png(sheet))
         return {}
 
 

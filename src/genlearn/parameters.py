@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from torch import nn
 
 from genlearn.train.schedules import Schedule
-from genlearn.words import did_you_mean, unknown
+from genlearn.words import did_you_mean, shortened, unknown
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Parameter:
         """Raise a one-line ValueError if `value` is not accepted."""
         if not any(self._fits(kind, value) for kind in self.kinds) and value not in self.choices:
             hint = did_you_mean(value, self.choices)
-            shown = f"of type {type(value).__name__}" if self.is_object else repr(value)
+            shown = f"of type {type(value).__name__}" if self.is_object else shortened(value)
             raise ValueError(f"{self.name} is {shown}, expected {self.expected}{hint and f'; {hint}'}")
 
     def _fits(self, kind: Any, value: Any) -> bool:
@@ -108,7 +108,10 @@ class Parameter:
         number = isinstance(value, (int, float)) or hasattr(value, "__index__") or hasattr(value, "__float__")
         if not number or isinstance(value, (bool, str)) or (kind is int and not hasattr(value, "__index__")):
             return False
-        return self.range is None or float(value) in self.range
+        try:
+            return self.range is None or float(value) in self.range
+        except OverflowError:
+            return False
 
     def parse(self, text: str) -> Any:
         """The value that `text` from a command line or a form means; a one-line ValueError if none."""

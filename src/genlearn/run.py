@@ -27,22 +27,16 @@ import torch
 from genlearn import __version__, registry
 from genlearn.data import Data, load
 from genlearn.estimator import GenerativeEstimator
-from genlearn.files import held, write_atomically
+from genlearn.files import held, read_json, sweep, write_atomically
 from genlearn.metrics import Result, evaluate
 from genlearn.monitors import GRADIENTS, choose
 from genlearn.parallel import world
 from genlearn.parameters import revived, table
 from genlearn.progress import work
+from genlearn.record import flaw
 from genlearn.train import Journal, Keeper, Progress, Stop
 
 FORMAT = 3
-RECORD: dict[str, tuple[Any, bool]] = {  # kinds of values, and whether they must be there
-    "id": (str, True), "model": (str, True), "parameters": (dict, True), "data": (dict, True), "status": (str, True),
-    "images": (int, False), "seconds": ((int, float), False), "spent": (dict, False), "hardware": (dict, False),
-}  # fmt: skip
-ABOUT: dict[str, tuple[Any, bool]] = {
-    "source": (str, True), "options": (dict, True), "hash": (dict, False), "n": (dict, False),
-}  # fmt: skip
 
 
 @dataclass
@@ -87,7 +81,7 @@ class Run:
         """The run in a folder; a one-line ValueError if there is none, or one of another format."""
         path = Path(path)
         try:
-            record = json.loads((path / "run.json").read_text())
+            record = read_json(path / "run.json")
         except FileNotFoundError:
             raise ValueError(f"{path} holds no run.json, expected the folder of a run") from None
         except (ValueError, OSError) as error:
@@ -99,14 +93,8 @@ class Run:
                 f"{path} is a run of format {record.get('format')} (genlearn {record.get('version')}), "
                 f"this is {__version__} with format {FORMAT}; the usual fix is to use the version that wrote it"
             )
-        for where, kinds in (("", RECORD), ("data", ABOUT)):
-            part = record[where] if where else record
-            for name, (kind, needed) in kinds.items():
-                if (needed or name in part) and not isinstance(part.get(name), kind):
-                    raise ValueError(
-                        f"{path}/run.json was changed: {name} is {part.get(name)!r:.60}, expected another kind of "
-                        "value; the usual fix is to set it back"
-                    )
+        if found := flaw(record):
+            raise ValueError(f"{path}/run.json was changed: {found}; the usual fix is to set it back")
         return cls(path, record)
 
     def _holds_nothing(self) -> bool:
@@ -128,8 +116,10 @@ class Run:
     @property
     def estimator(self) -> GenerativeEstimator:
         """A fresh model with the run's hyper-parameters; a one-line ValueError where they are none."""
-        model = registry.model(self.record["model"])
-        fresh = model(**revived(table(model), self.record["parameters"], {}))
+        model, kept = registry.model(self.record["model"]), self.record["parameters"]
+        if missing := [name for name in table(model) if name not in kept]:
+            raise ValueError(f"{self.path}/run.json lacks the parameter {missing[0]}; the usual fix is to set it back")
+        fresh = model(**revived(table(model), kept, {}))
         fresh.check_parameters()
         return fresh
 
@@ -175,8 +165,8 @@ class Run:
         """The scores of evaluation.json, empty where there is none; a one-line ValueError where it is damaged."""
         path = self.path / "evaluation.json"
         try:
-            return [Result.from_json(row) for row in json.loads(path.read_text())] if path.exists() else []
-        except (ValueError, TypeError, KeyError, OSError) as error:
+            return [Result.from_json(row) for row in read_json(path)] if path.exists() else []
+        except (ValueError, TypeError, OSError) as error:
             raise ValueError(f"{path} is damaged ({error}); the usual fix is to delete it and evaluate again") from None
 
     # --- train
@@ -219,6 +209,10 @@ class Run:
                         about=data.brief,
                         title=f"{self.record['model']} on {self.record['data']['source']}",
                     )  # fmt: skip
+                    if first:
+                        ended = time.perf_counter()
+                        estimator.save(self.path / "model")
+                        self._account(training.progress, files + time.perf_counter() - ended)
                 except BaseException:
                     self.record["status"] = "failed"
                     with contextlib.suppress(OSError):  # the disk may be full: the first error is the one to report
@@ -227,11 +221,7 @@ class Run:
                 finally:
                     journal.close()
             self.signal = stop.reason
-            if first:
-                ended = time.perf_counter()
-                estimator.save(self.path / "model")
-                self._account(training.progress, files + time.perf_counter() - ended)
-                self.write()
+            self.write()
             return estimator
 
     @contextlib.contextmanager
@@ -246,6 +236,8 @@ class Run:
                 other = Run.open(self.path)
                 if other.record.get("id") != self.record["id"] and not other._holds_nothing():
                     raise FileExistsError(_taken(self.path))
+            for part in ("", "model", "checkpoints", "samples"):
+                sweep(self.path / part)
             yield
 
     def _account(self, p: Progress, files: float) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genlearn import __version__
 from genlearn._types import Nets
-from genlearn.files import checksum, pack, unpack, write_atomically
+from genlearn.files import checksum, pack, read_json, unpack, write_atomically
 
 FORMAT = 3
 
@@ -76,7 +76,7 @@ def model_folder(folder: str | Path) -> Path:
 def read_about(folder: Path) -> dict[str, Any]:
     """The `model.json` of a saved model; a one-line ValueError if there is none or it is of another format."""
     try:
-        about: Any = json.loads((folder / "model.json").read_text())
+        about = read_json(folder / "model.json")
     except FileNotFoundError:
         raise ValueError(f"{folder} holds no model.json, expected the folder of a saved model") from None
     except (OSError, ValueError) as error:

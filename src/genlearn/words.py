@@ -22,3 +22,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     known = list(known)
     hint = did_you_mean(name, known) or f"expected one of {', '.join(known)}"
     return f"unknown {kind} {name!r}: {hint}"
+
+
+def shortened(value: object) -> str:
+    """What a value looks like, in at most 60 characters."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

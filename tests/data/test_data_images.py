@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from genlearn.data import load
+from genlearn.data.images import _eight_bit
 
 Save = Callable[..., Path]
 RED, WHITE = (255, 0, 0), (255, 255, 255)
@@ -141,3 +143,20 @@ def test_an_image_of_half_the_size_is_enlarged_and_a_smaller_one_left_out(
     data = load(photos, size=32)
     assert sum(map(len, (data.train, data.valid, data.test))) == 1 + kept
     assert len(data.report.small) == 1 - kept
+
+
+def test_deep_grey_takes_little_memory(photos: Path) -> None:
+    """As doubles, all at once, 16 million pixels took half a gigabyte."""
+    path = photos / "deep.png"
+    photos.mkdir(exist_ok=True)
+    values = np.arange(4000 * 4000, dtype=np.uint32).reshape(4000, 4000).astype(np.uint16)
+    Image.fromarray(values).save(path)
+    tracemalloc.start()
+    try:
+        with Image.open(path) as image:
+            grey = np.asarray(_eight_bit(image))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert np.array_equal(grey, np.rint(values * (255 / 65535)).astype(np.uint8))
+    assert peak < 150e6

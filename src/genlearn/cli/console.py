@@ -87,6 +87,8 @@ def describe(error: BaseException) -> str:
     text = _flat(str(error)) or ("out of memory" if isinstance(error, MemoryError) else "")
     if isinstance(error, EXPECTED) and text:
         return text
+    if "can't allocate memory" in text or "out of memory" in text:
+        return f"out of memory: {text[:200]}; the usual fix is a smaller model or batch"
     return f"{type(error).__name__}: {text} (unexpected; GENLEARN_DEBUG=1 shows where it happened)"
 
 

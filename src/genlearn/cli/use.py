@@ -98,21 +98,24 @@ def _write(x: NDArray[Any], out: Path, reference: NDArray[Any] | None) -> None:
     """Samples as the ending of `out` says; points in the plane are drawn over `reference`."""
     import numpy as np
 
-    from genlearn.draw import grid, scatter
+    from genlearn.draw import grid, png, scatter
+    from genlearn.files import write_atomically
 
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix == ".npy":
-        np.save(out, x, allow_pickle=False)
+        array = io.BytesIO()
+        np.save(array, x, allow_pickle=False)
+        write_atomically(out, array.getvalue())
     elif out.suffix == ".png" and reference is not None and x.shape[1] == 2:
-        out.write_bytes(scatter(x, reference))
+        write_atomically(out, scatter(x, reference))
     elif out.suffix == ".png":
-        grid(x).save(out)
+        write_atomically(out, png(grid(x)))
     elif out.suffix or x.ndim == 2:
         raise ValueError(f"--out is {out}, expected a file ending in .png or .npy, or a folder for images")
     else:
         out.mkdir(exist_ok=True)
         for i, image in enumerate(x):
-            grid(image[None], scale=1).save(out / f"{i:06d}.png")
+            write_atomically(out / f"{i:06d}.png", png(grid(image[None], scale=1)))
 
 
 def evaluate(

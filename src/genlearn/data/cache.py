@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genlearn.files import write_atomically
+from genlearn.files import read_json, write_atomically
 from genlearn.progress import track
 from genlearn.words import shown
 
@@ -72,7 +72,7 @@ def load_folder(root: Path, options: Options, name: str, licence: str, source: s
 
 def _read(folder: Path) -> Prepared:
     """What the cache in `folder` holds; raises OSError, ValueError, KeyError or TypeError if it is not whole."""
-    manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest = read_json(folder / "manifest.json")
     images = np.load(folder / "images.npy", mmap_mode="c", allow_pickle=False)  # "c": torch wants writable memory
     labels = np.load(folder / "labels.npy", allow_pickle=False)
     ends = np.cumsum([0, *manifest["sides"]])
@@ -99,7 +99,7 @@ def _open(folder: Path) -> Prepared | None:
 def _checked(folder: Path, prepared: Prepared) -> bool:
     """Whether the images have the hashes of the manifest; looked at once for each version of the files."""
     stamp, kept = _stamp(folder), folder / "checked.json"
-    if kept.exists() and json.loads(kept.read_bytes()) == stamp:
+    if kept.exists() and read_json(kept) == stamp:
         return True
     for part in prepared.parts:
         y = None if part.y is None else part.y.numpy()

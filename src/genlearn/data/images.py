@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")  # others may start programs (EPS), whatever the file's name
+STRIP = 256  # rows
 Mode: TypeAlias = Literal["L", "RGB", "RGBA"]
 
 
@@ -63,10 +64,14 @@ def _colour(image: Image.Image, mode: Mode) -> Image.Image:
 def _eight_bit(image: Image.Image) -> Image.Image:
     if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
         return image
-    values, top = np.asarray(image, np.float64), 1 if image.mode == "F" else 65535
+    values, top = np.asarray(image), 1 if image.mode == "F" else 65535
     if not (values.min() >= 0 and values.max() <= top):  # NaN fails too
         raise ValueError(f"grey values {values.min():g} to {values.max():g}, expected 0 to {top}")
-    return Image.fromarray(np.rint(values * (255 / top)).astype(np.uint8))
+    grey = np.empty(values.shape, np.uint8)
+    for start in range(0, len(values), STRIP):  # as doubles, a strip at a time
+        rows = slice(start, start + STRIP)
+        grey[rows] = np.rint(values[rows].astype(np.float64) * (255 / top))
+    return Image.fromarray(grey)
 
 
 def _is_grey(palette: list[int]) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genlearn.words import did_you_mean
+from genlearn.words import did_you_mean, shortened
 
 from .arrays import from_arrays
 from .cache import Options, load_folder
@@ -100,7 +100,7 @@ def _folder(source: object) -> Path | None:
         return path
     hint = did_you_mean(source, names())
     known = f"{hint} Known" if hint else "known"
-    raise ValueError(f"no data set, folder or zip archive {str(source)!r}; {known}: {', '.join(names())}")
+    raise ValueError(f"no data set, folder or zip archive {shortened(str(source))}; {known}: {', '.join(names())}")
 
 
 def _brief(source: object) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .images import as_pixels, filters, grid, pairs, titled
+from .images import as_pixels, filters, grid, pairs, png, titled
 
 if TYPE_CHECKING:
     from .charts import bars, curves, curves_png, scatter
 
-__all__ = ["as_pixels", "bars", "curves", "curves_png", "filters", "grid", "pairs", "scatter", "titled"]
+__all__ = ["as_pixels", "bars", "curves", "curves_png", "filters", "grid", "pairs", "png", "scatter", "titled"]
 
 
 def __getattr__(name: str) -> Any:

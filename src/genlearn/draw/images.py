@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -33,6 +34,13 @@ def as_pixels(images: Any) -> NDArray[np.uint8]:
     if x.ndim != 4 or x.shape[1] not in MODES or 0 in x.shape:
         raise ValueError(f"images of shape {shape}, expected [n, 1, 3 or 4, H, W], [n, H, W] or square rows [n, d]")
     return x if x.dtype == np.uint8 else (x.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def png(image: Image.Image) -> bytes:
+    """The content of a PNG file."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def grid(images: Any, columns: int | None = None, pad: int = 2, scale: int | None = None) -> Image.Image:

@@ -46,8 +46,12 @@ class Result:
             read: dict[str, Any] = {key: {k: float(v) for k, v in row[key].items()} for key in ("floor", "ceiling")}
             read |= {"value": float(row["value"]), "se": None if row["se"] is None else float(row["se"])}
             read["interval"] = None if row["interval"] is None else tuple(map(float, row["interval"]))
+            words = [row["name"], row["unit"], row["extractor"], row["kind"] or "", *row["notes"]]
+            whole = all(isinstance(word, str) for word in words) and isinstance(row["details"], Mapping)
+            if not whole or not isinstance(row["n"], int) or len(read["interval"] or "lh") != 2:
+                raise TypeError("a field is of another kind")
             return cls(**{**row, **read, "notes": tuple(row["notes"])})
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError) as error:
             raise ValueError(f"no record of a score ({error}); expected what Result.to_json writes") from None
 
 

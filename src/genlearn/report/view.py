@@ -94,7 +94,7 @@ def facts(run: Run, data: Data, model: GenerativeEstimator | None) -> list[tuple
         rows.append(("training time", f"{record['seconds']:,.1f} s"))
     if model is not None:
         rows.append(("parameters", f"{sum(p.numel() for p in model.nets_.parameters()):,}"))
-    hardware = record.get("hardware", {})
+    hardware = record.get("hardware")
     if hardware:
         rows.append(("hardware", hardware["gpu"] or f"{hardware['machine']} CPU, threads: {hardware['threads']}"))
     return [*rows, ("seed", str(record["parameters"]["random_state"]))]

@@ -200,6 +200,10 @@ class Game:
         """What all players own together."""
         return [p for playing in self.players for p in playing.owned]
 
+    def name(self, playing: Playing) -> str:
+        """Stage and player, by which records know it."""
+        return f"{self.stage.name}/{playing.player.name}"
+
     def round(self, stream: Stream, rng: Rng, number: int, norms: bool = False) -> Logs:
         """One round: every player plays its steps, in order or at once; with the norms of the gradients, if asked."""
         logs: Logs = {}

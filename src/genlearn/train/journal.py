@@ -87,7 +87,7 @@ def _row(line: bytes) -> dict[str, Any] | None:
     """A row, or None: a kill may cut the last line short, a disk may damage one."""
     try:
         row = json.loads(line)
-    except ValueError:
+        whole = isinstance(row, dict) and not isinstance(row["images"], str) and not isinstance(row["seconds"], str)
+        return row if whole and all(isinstance(v, str) or float(v) == v or v != v for v in row.values()) else None
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
-    whole = isinstance(row, dict) and all(isinstance(row.get(name), int | float) for name in ("images", "seconds"))
-    return row if whole and all(isinstance(value, int | float | str) for value in row.values()) else None

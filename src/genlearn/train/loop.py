@@ -15,17 +15,13 @@ from genlearn.maths.rng import Rng
 from genlearn.parallel import agree, world
 from genlearn.train.average import Average
 from genlearn.train.checkpoint import Keeper, load_optimizer_state, optimizer_state
-from genlearn.train.game import Budget, Game, Playing, Stage
+from genlearn.train.game import Budget, Game, Stage
 from genlearn.train.journal import Journal
 from genlearn.train.monitor import Monitor
-from genlearn.train.stop import Stop, Stopped
+from genlearn.train.stop import Diverged, Stop, Stopped
 from genlearn.train.stream import Stream
 
 GRADIENTS = 10  # rounds between two readings of the gradients' norms
-
-
-class Diverged(FloatingPointError):
-    """A loss or a parameter became NaN or infinite; the last good checkpoint is kept."""
 
 
 @dataclass
@@ -262,7 +258,7 @@ class Training:
         if (bad := self._bad_parameter()) is not None:
             player = next((q.player.name for q in game.players if bad in q.names), "nobody")
             raise self._diverged(f"a parameter of player {player!r}", p.round)
-        p.players |= {_full_name(game, q): q.seen for q in game.players}
+        p.players |= {game.name(q): q.seen for q in game.players}
         if self.keeper is None or world()[0] != 0:
             return
         state: dict[str, Any] = {
@@ -280,20 +276,23 @@ class Training:
         self._lap("saving")
 
     def _load(self, game: Game, state: dict[str, Any]) -> None:
+        try:
+            self._restore(game, state)
+        except (RuntimeError, KeyError, TypeError, ValueError) as error:
+            why = " ".join(str(error).split())[:200]
+            raise ValueError(f"the checkpoint is of another game ({why}); the usual fix is its own recipe") from None
+
+    def _restore(self, game: Game, state: dict[str, Any]) -> None:
         self.nets.load_state_dict(state["nets"])
         if self.average is not None:
             for name, values in state["average"].items():
                 self.average.state[name].copy_(values)
         self.stream.load_state(state["stream"])
         for playing in game.players:
-            playing.seen = self.progress.players[_full_name(game, playing)]
+            playing.seen = self.progress.players[game.name(playing)]
             load_optimizer_state(playing.optimizer, state["optimizers"][playing.player.name])
         generators = state["rng"]
         self.rng.set_state(generators["player"])
         torch.set_rng_state(generators["global"])
         if "cuda" in generators:
             torch.cuda.set_rng_state(generators["cuda"], self.stream.device)
-
-
-def _full_name(game: Game, playing: Playing) -> str:
-    return f"{game.stage.name}/{playing.player.name}"

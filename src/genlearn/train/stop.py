@@ -10,6 +10,10 @@ class Stopped(BaseException):
     """Raised inside `Stop.breakable` when a stop is asked for: what runs there changes nothing that is kept."""
 
 
+class Diverged(FloatingPointError):
+    """A loss or a parameter became NaN or infinite; the last good checkpoint is kept."""
+
+
 class Stop:
     """A request to stop, made by a signal handler (or a button) and granted between two rounds."""
 

@@ -89,7 +89,7 @@ def test_a_changed_model_is_refused(copy, name):
 
 
 @pytest.mark.parametrize(("change", "words"), [
-    (lambda r: r.pop("model"), "model is None, expected another kind of value"),
+    (lambda r: r.pop("model"), "run.json was changed: model is missing"),
     (lambda r: r.update(parameters=[1]), r"parameters is \[1\], expected another kind"),
     (lambda r: r.update(images="many"), "images is 'many', expected another kind"),
     (lambda r: r["data"].update(options=3), "options is 3, expected another kind"),
@@ -97,6 +97,14 @@ def test_a_changed_model_is_refused(copy, name):
     (lambda r: r["parameters"].update(epoch=3), "unknown parameter 'epoch': did you mean 'epochs'"),
     (lambda r: r["parameters"].update(n_latent=-1), "n_latent is -1, expected"),
     (lambda r: r["parameters"].update(hidden="wide"), "hidden is 'wide', expected"),
+    (lambda r: r["parameters"].update(n_latent=10**400), r"n_latent is 10*\.\.\., expected"),
+    (lambda r: r["parameters"].pop("hidden"), "lacks the parameter hidden"),
+    (lambda r: r["data"]["hash"].pop("valid"), "data/hash is .*, expected another kind"),
+    (lambda r: r["data"].pop("n"), "data/n is missing"),
+    (lambda r: r.pop("seconds"), "seconds is missing"),
+    (lambda r: r.update(seconds=10**400), "seconds is 10*..., expected another kind"),
+    (lambda r: r["spent"].update(files="long"), "spent is .*, expected another kind"),
+    (lambda r: r["hardware"].pop("gpu"), "hardware/gpu is missing"),
 ])  # fmt: skip
 def test_an_edited_record_is_checked_like_parameters(copy, change, words):
     record = json.loads((copy / "run.json").read_text())
@@ -112,9 +120,62 @@ def test_damaged_rows_and_scores(copy):
     rows, images = (copy / "journal.jsonl").read_bytes(), [row["images"] for row in Run.open(copy).journal().rows]
     (copy / "journal.jsonl").write_bytes(b'\xff\xfe{"images": 1}\n[1]\n{"images": "a", "seconds": 1}\n' + rows)
     assert [row["images"] for row in Run.open(copy).journal().rows] == images
-    (copy / "evaluation.json").write_text('[{"name": "x"}]')
-    with pytest.raises(ValueError, match=r"evaluation.json is damaged .*delete it and evaluate again"):
-        Run.open(copy).results()
+    (whole,) = json.loads((copy / "evaluation.json").read_text())
+    for harm in ({"floor": 3}, {"interval": [1]}, {"n": "x"}, {"value": 10**400}, {"name": []}, {"details": 0}):
+        (copy / "evaluation.json").write_text(json.dumps([whole | harm]))
+        with pytest.raises(ValueError, match=r"evaluation.json is damaged .*delete it and evaluate again"):
+            Run.open(copy).results()
+
+
+@pytest.mark.parametrize("name", ["run.json", "evaluation.json", "model/model.json"])
+def test_deep_nesting_is_one_line(copy, name):
+    (copy / name).write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="nested too deeply") as error:
+        [read() for read in (lambda: Run.open(copy), Run(copy, {}).results, Run(copy, {}).model)]
+    assert "\n" not in str(error.value)
+
+
+def test_a_checkpoint_of_other_nets_is_one_line(copy):
+    record = json.loads((copy / "run.json").read_text())
+    record["parameters"]["hidden"] = [9]
+    (copy / "run.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=r"the checkpoint is of another game \(.*size mismatch") as error:
+        Run.open(copy).train(resume=True, budget={"images": 4000.0})
+    assert "\n" not in str(error.value)
+
+
+def test_what_killed_writers_left_is_removed_by_the_next_start(copy):
+    left = [copy / ".run.json.0123abcd", copy / "model" / ".model.json.0123abcd", copy / "samples" / ".a.png.01234567"]
+    for path in left:
+        path.touch()
+    Run.open(copy).train(resume=True)
+    assert not any(path.exists() for path in left)
+
+
+def test_a_model_that_cannot_be_saved_is_a_failed_run(copy, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "no space")
+
+    monkeypatch.setattr(VAE, "save", full)
+    with pytest.raises(OSError, match="no space"):
+        Run.open(copy).train(resume=True)
+    assert Run.open(copy).record["status"] == "failed"
+
+
+@pytest.mark.parametrize("ending", [".png", ".npy"])
+def test_a_full_disk_leaves_the_samples_that_were_there(copy, cli, monkeypatch, ending):
+    out = copy / f"x{ending}"
+    assert cli("sample", copy, "--out", out).code == 0
+    before = out.read_bytes()
+
+    def full(fd):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    answer = cli("sample", copy, "--seed", 1, "--out", out)
+    assert (answer.code, answer.err.count("\n")) == (1, 1)
+    assert "could not write" in answer.err and "free space" in answer.err
+    assert out.read_bytes() == before
 
 
 def test_pipes_are_no_images_and_names_need_not_be_utf_8(tmp_path, monkeypatch):
