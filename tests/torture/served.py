@@ -56,6 +56,11 @@ class Served:
         theirs.close()
 
 
+def _watch(event: str, arguments: tuple[Any, ...]) -> None:
+    if event in FORBIDDEN and arguments[:1] != ("git",):  # which tells a record the commit of the code
+        EVENTS.append(f"{event} {arguments!r:.80}")
+
+
 def _serve(pipe: Any, memory: int, environment: Mapping[str, str], errors: str) -> None:
     import torch
 
@@ -66,9 +71,7 @@ def _serve(pipe: Any, memory: int, environment: Mapping[str, str], errors: str) 
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + memory
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    sys.addaudithook(
-        lambda event, arguments: EVENTS.append(f"{event} {arguments!r:.80}") if event in FORBIDDEN else None
-    )
+    sys.addaudithook(_watch)
     while True:
         try:
             call, arguments = pipe.recv()
