@@ -125,6 +125,7 @@ def test_a_program_error_says_so_and_debug_shows_where(cli, trained, monkeypatch
         (FileNotFoundError(2, "No such file or directory", "a\nb"), "No such file or directory: a b"),
         (OSError("no space"), "no space"),
         (MemoryError(), "out of memory"),
+        (OSError(36, "File name too long", 2000 * "y"), f"File name too long: {977 * 'y'}..."),
         (KeyError("k"), "KeyError: 'k' (unexpected; GENLEARN_DEBUG=1 shows where it happened)"),
     ],
     ids=repr,

@@ -25,6 +25,7 @@ LAUNCHED = "GENLEARN_LAUNCHED"
 
 # typer carries its own copy of click in newer releases: the base class of usage errors is found from a public name.
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+LONGEST = 1000  # letters of an error
 EXPECTED = (ValueError, OSError, FloatingPointError, MemoryError, ModuleNotFoundError)
 
 
@@ -77,7 +78,9 @@ def _leave(code: int) -> NoReturn:
 
 
 def _flat(text: str) -> str:
-    return " ".join(text.split())
+    """In one line that can be read: a name may have thousands of letters."""
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."
 
 
 def describe(error: BaseException) -> str:
