@@ -21,7 +21,7 @@ ALLOWED = {
     "_types": set(),
     "files": set(),
     "parallel": set(),
-    "record": {"words"},
+    "record": {"parallel", "words"},
     "progress": set(),
     "shapes": set(),
     "words": set(),

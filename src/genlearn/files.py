@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -40,9 +41,10 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed writers of `write_atomically` left in a folder that nobody else writes in."""
-    for path in folder.glob(".*.????????"):
-        path.unlink(missing_ok=True)
+    """Remove what killed writers of `write_atomically` left in a folder; a minute old, so that none is at work."""
+    for path in folder.glob(f".*.{8 * '[0-9a-f]'}"):
+        if time.time() - path.lstat().st_mtime > 60:
+            path.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Any:

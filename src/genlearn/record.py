@@ -1,11 +1,19 @@
-"""What run.json must hold: it may be edited, and is checked like parameters."""
+"""What run.json holds: where and by what code a run was made; and, as it may be edited, what it must hold."""
 
 from __future__ import annotations
 
 import math
+import os
+import platform
+import subprocess
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
+from genlearn.parallel import world
 from genlearn.words import shortened
 
 SIDES = ("train", "valid", "test")
@@ -62,3 +70,31 @@ def flaw(record: Mapping[str, Any]) -> str:
         if one in values and other not in values:
             return f"{other} is missing"
     return ""
+
+
+def code() -> dict[str, Any]:
+    """The commit that the code is of, and whether files differ from it; None where it is no checkout."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
+
+    try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)  # it may lie in somebody else's checkout
+        return {"commit": git("rev-parse", "HEAD").strip(), "dirty": bool(git("status", "--short", "."))}
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None, "dirty": None}
+
+
+def hardware() -> dict[str, Any]:
+    """What the run ran on."""
+    return {
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "processes": world()[1],
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }

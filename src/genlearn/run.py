@@ -10,7 +10,6 @@ import json
 import os
 import platform
 import signal
-import subprocess
 import threading
 import time
 import uuid
@@ -22,7 +21,6 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
-import torch
 
 from genlearn import __version__, registry
 from genlearn.data import Data, load
@@ -33,7 +31,7 @@ from genlearn.monitors import GRADIENTS, choose
 from genlearn.parallel import world
 from genlearn.parameters import revived, table
 from genlearn.progress import work
-from genlearn.record import flaw
+from genlearn.record import code, flaw, hardware
 from genlearn.train import Journal, Keeper, Progress, Stop
 
 FORMAT = 3
@@ -312,31 +310,3 @@ def _taken(path: Path) -> str:
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-def code() -> dict[str, Any]:
-    """The commit that the code is of, and whether files differ from it; None where it is no checkout."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(Path(__file__).parent), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
-
-    try:
-        git("ls-files", "--error-unmatch", Path(__file__).name)  # it may lie in somebody else's checkout
-        return {"commit": git("rev-parse", "HEAD").strip(), "dirty": bool(git("status", "--short", "."))}
-    except (OSError, subprocess.SubprocessError):
-        return {"commit": None, "dirty": None}
-
-
-def hardware() -> dict[str, Any]:
-    """What the run ran on."""
-    return {
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "processes": world()[1],
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-    }

@@ -146,10 +146,14 @@ def test_a_checkpoint_of_other_nets_is_one_line(copy):
 
 def test_what_killed_writers_left_is_removed_by_the_next_start(copy):
     left = [copy / ".run.json.0123abcd", copy / "model" / ".model.json.0123abcd", copy / "samples" / ".a.png.01234567"]
-    for path in left:
+    others = [copy / ".run.json.89abcdef", copy / ".mine.anything"]  # of a writer at work, and not ours
+    for path in left + others:
         path.touch()
+        age = 0 if path == others[0] else 120
+        os.utime(path, (time.time() - age, time.time() - age))
     Run.open(copy).train(resume=True)
     assert not any(path.exists() for path in left)
+    assert all(path.exists() for path in others)
 
 
 def test_a_model_that_cannot_be_saved_is_a_failed_run(copy, monkeypatch):

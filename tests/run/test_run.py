@@ -21,8 +21,9 @@ from genlearn.maths.rng import spawn
 from genlearn.metrics import parzen
 from genlearn.metrics.protocol import Seeds
 from genlearn.models.vae import VAE
+from genlearn.record import code
 from genlearn.report import write
-from genlearn.run import Run, code
+from genlearn.run import Run
 from genlearn.train import Journal, Keeper
 
 TINY = {"hidden": (8,), "n_latent": 2, "batch_size": 50, "random_state": 0, "device": "cpu", "epochs": None}
@@ -299,7 +300,7 @@ def test_the_commit_of_a_checkout_and_none_elsewhere(tmp_path, monkeypatch):
     def git(*arguments):
         subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments], cwd=tmp_path, check=True)
 
-    monkeypatch.setattr("genlearn.run.__file__", str(tmp_path / "run.py"))
+    monkeypatch.setattr("genlearn.record.__file__", str(tmp_path / "run.py"))
     (tmp_path / "run.py").touch()
     assert code() == {"commit": None, "dirty": None}
     git("init", "-q")
