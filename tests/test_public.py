@@ -12,7 +12,16 @@ PACKAGES = ["genlearn.maths", "genlearn.nets", "genlearn.losses", "genlearn.samp
 INTERNAL = {
     "genlearn.maths": {"AnnealedPath", "checked", "estimate", "gibbs", "sweep", "thinned", "unit"},
     "genlearn.nets": {"halvings", "image_shape", "states"},
-    "genlearn.train": {"checked", "flatten", "unflatten", "read", "write", "optimizer_state", "load_optimizer_state"},
+    "genlearn.train": {
+        "checked",
+        "signalled",
+        "flatten",
+        "unflatten",
+        "read",
+        "write",
+        "optimizer_state",
+        "load_optimizer_state",
+    },
 }
 
 

@@ -9,15 +9,12 @@ import contextlib
 import json
 import os
 import platform
-import signal
-import threading
 import time
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -32,7 +29,8 @@ from genlearn.parallel import world
 from genlearn.parameters import revived, table
 from genlearn.progress import work
 from genlearn.record import code, flaw, hardware
-from genlearn.train import Journal, Keeper, Progress, Stop
+from genlearn.train import Journal, Keeper, Progress
+from genlearn.train.stop import signalled
 
 FORMAT = 3
 
@@ -194,7 +192,7 @@ class Run:
             self.write()
             journal, keeper = Journal(self.path if first else None), Keeper(self.path / "checkpoints")
             files = (self.record.get("spent", {}).get("files", 0.0) if resume else 0.0) + time.perf_counter() - began
-            with _signals() as stop:
+            with signalled() as stop:
                 try:
                     training = estimator._learn(
                         x, y, resume,
@@ -281,27 +279,6 @@ class Run:
                 seed=seed,
                 keep=keep if record else lambda results: None,
             )
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[Stop]:
-    """SIGINT and SIGTERM ask for a stop; in a thread other than the main one nothing is caught."""
-    stop = Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if stop.asked() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        stop.ask(number)
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _taken(path: Path) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 
 class Stopped(BaseException):
@@ -42,3 +45,24 @@ class Stop:
             yield
         finally:
             self._breakable = False
+
+
+@contextmanager
+def signalled() -> Iterator[Stop]:
+    """SIGINT and SIGTERM ask for a stop; in a thread other than the main one nothing is caught."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop.asked() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.ask(number)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
