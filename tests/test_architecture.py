@@ -12,16 +12,17 @@ from genlearn import registry
 
 SOURCE = Path(__file__).parents[1] / "src" / "genlearn"
 
-FLOOR = {"_types", "files", "parallel", "progress", "shapes", "words"}
+FLOOR = {"_types", "compute", "files", "parallel", "progress", "shapes", "words"}
 GROUND = FLOOR | {"maths"}
 BASE = GROUND | {"train", "data", "draw"}
 FACE = {"parameters", "storage", "border", "hooks", "capabilities", "estimator"}
 TRAINED = BASE | FACE | {"nets", "losses", "samplers"}
 ALLOWED = {
     "_types": set(),
+    "compute": set(),
     "files": set(),
     "parallel": set(),
-    "record": {"parallel", "words"},
+    "record": {"compute", "parallel", "words"},
     "progress": set(),
     "shapes": set(),
     "words": set(),

@@ -261,7 +261,7 @@ def test_what_learned_no_labels_classifies_nothing(digits):
     "model",
     [
         ConditionalRBM(n_hidden=12, objective="discriminative", learning_rate=0.5, epochs=15),
-        DBN(hidden=(16,), learning_rate=0.1, pretrain_rate=0.1, pretrain_epochs=10, epochs=2),
+        DBN(hidden=(32,), learning_rate=0.05, pretrain_rate=0.05, pretrain_epochs=20, epochs=2),
     ],
 )
 def test_cross_validation_stratifies_and_gives_accuracy(model, digits, digit_labels):

@@ -10,7 +10,7 @@ import pytest
 
 PACKAGES = ["genlearn.maths", "genlearn.nets", "genlearn.losses", "genlearn.samplers", "genlearn.train"]
 INTERNAL = {
-    "genlearn.maths": {"AnnealedPath", "checked", "estimate", "gibbs", "sweep", "thinned", "unit"},
+    "genlearn.maths": {"AnnealedPath", "checked", "estimate", "gibbs", "sweep", "thinned", "thresholds", "unit"},
     "genlearn.nets": {"halvings", "image_shape", "states"},
     "genlearn.train": {
         "checked",

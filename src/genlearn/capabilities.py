@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, ClassVar
 
@@ -19,6 +20,7 @@ from torch import Tensor
 from genlearn import border
 from genlearn._types import Likelihood, Nets, ScoreKind
 from genlearn.border import Border
+from genlearn.compute import computing
 from genlearn.data import Part
 from genlearn.hooks import Hooks, can, can_classify, can_sample
 from genlearn.maths.pixels import unit
@@ -54,7 +56,7 @@ class Capabilities(Hooks, BaseEstimator):
         nets, block = self._nets(nets), self.border_.block
         classes = None if y is None else self._chosen(np.asarray(y), n)
         blocks = []
-        with torch.no_grad():
+        with self._answering(nets):
             for b, rng in enumerate(self._generators(n, random_state, nets, "samples")):
                 if classes is None:
                     images = self._draw(nets, block, rng)
@@ -110,8 +112,9 @@ class Capabilities(Hooks, BaseEstimator):
         x = None if X is None else self._inside(self._read(X), nets)
         states = self._chain(nets, n if x is None else len(x), rng, x)
         while True:
-            with torch.no_grad():
-                yield self.border_.outward(next(states))
+            with self._answering(nets):
+                images = next(states)
+            yield self.border_.outward(images)
 
     @available_if(can("_complete"))
     def complete(self, X: Any, known: ArrayLike, *, random_state: Any = None, nets: Nets | None = None) -> NDArray[Any]:
@@ -129,7 +132,7 @@ class Capabilities(Hooks, BaseEstimator):
         known = np.broadcast_to(known, X.shape)
         x = self._read(np.where(known, X, X.dtype.type(self.border_.range[0])))
         mask, block, filled = torch.from_numpy(known.copy()).view(x.shape), self.border_.block, []
-        with torch.no_grad():
+        with self._answering(nets):
             for b, rng in enumerate(self._generators(len(x), random_state, nets, "completion")):
                 rows = slice(b * block, (b + 1) * block)
                 n = len(x[rows])
@@ -179,7 +182,8 @@ class Capabilities(Hooks, BaseEstimator):
         image alone.
         """
         nets = self._nets(nets)
-        score, binary = self._scorer(nets), self._law == "binary"
+        with self._answering(nets):
+            score, binary = self._scorer(nets), self._law == "binary"
         return self._answer(lambda x: score(bernoulli_by_content(x) if binary else x), X, nets)
 
     @available_if(can("_scorer"))
@@ -204,7 +208,7 @@ class Capabilities(Hooks, BaseEstimator):
         """
         nets = self._nets(nets)
         rng = make_rng(int(check_random_state(random_state).randint(2**31 - 1)), _device(nets))
-        with torch.no_grad():
+        with self._answering(nets):
             x = self._inside(self._read(X), nets)
             return self._likelihoods(nets, bernoulli(x, rng) if self._law == "binary" else x, rng)
 
@@ -224,6 +228,12 @@ class Capabilities(Hooks, BaseEstimator):
         check_is_fitted(self, "nets_")
         return self.nets_ if self.averaged_nets_ is None else self.averaged_nets_
 
+    @contextmanager
+    def _answering(self, nets: Nets) -> Iterator[None]:
+        """For what is asked of the nets: without gradients, and as fast as training."""
+        with torch.no_grad(), computing(nets, self.border_.block):
+            yield
+
     def _inside(self, x: Tensor, nets: Nets) -> Tensor:
         """On the device of the nets, as floats."""
         return unit(x.to(_device(nets)), self._dtype)
@@ -231,7 +241,7 @@ class Capabilities(Hooks, BaseEstimator):
     def _blocks(self, f: Callable[[Tensor], Tensor], x: Tensor, nets: Nets) -> Tensor:
         """f over blocks of rows of one fixed size, so that no row depends on how many there are."""
         block = self.border_.block
-        with torch.no_grad():
+        with self._answering(nets):
             every = track(x.split(block), "images", -(-len(x) // block))
             return torch.cat([f(_padded(self._inside(rows, nets), block))[: len(rows)] for rows in every])
 

@@ -19,6 +19,7 @@ from genlearn import border
 from genlearn._types import Nets
 from genlearn.border import Border, pick_device
 from genlearn.capabilities import Capabilities
+from genlearn.compute import Library, computing, faster
 from genlearn.data import Data, Part, load
 from genlearn.hooks import can_classify
 from genlearn.maths.rng import Seeds, make_rng, spawn
@@ -193,11 +194,19 @@ class GenerativeEstimator(Capabilities):
         return tags
 
     def _learn(
-        self, x: Tensor, y: Tensor | None, resume: bool = False, title: str = "", about: str = "", **options: Any
+        self,
+        x: Tensor,
+        y: Tensor | None,
+        resume: bool = False,
+        title: str = "",
+        about: str = "",
+        library: Library | None = None,
+        **options: Any,
     ) -> Training:
         """Build the nets and play the game; `options` are those of `Training`.
 
         title, about: what progress is called, and what is said of the images when nothing can be wrong with them.
+        library: see `computing`.
         """
         device, (rank, n_processes) = pick_device(self.device), world()
         own = Seeds.of(agreed(_seed(self.random_state), device))
@@ -209,6 +218,8 @@ class GenerativeEstimator(Capabilities):
             raise ValueError(f"there are {len(x)} images for {n_processes} processes, expected one each at least")
         batch_size = min(self.batch_size, len(x) // n_processes * n_processes)
         stream = Stream(x, y, batch_size, own.order, device=device, dtype=self._dtype, rank=rank, world=n_processes)
+        if n_processes > 1:
+            library = ("torch", "onednn")[agreed((library or faster()) == "onednn", device)]
         budget = Budget(images=self.images, minutes=self.minutes)
         common = {"budget": budget, "precision": self.precision, "ema": self.ema}
         training = Training(nets, self._stages(shape), stream, rng, **common | options)
@@ -217,7 +228,8 @@ class GenerativeEstimator(Capabilities):
             training.on_tick = lambda p, done: step(
                 done, f"{p.images:,} images{training.journal.losses}, {p.seconds:.1f} s"
             )
-            progress = training.run(resume)
+            with computing(nets, batch_size // n_processes, library):
+                progress = training.run(resume)
         self.nets_ = nets.eval()
         self.averaged_nets_ = None if training.average is None else training.average.nets.eval()
         self.journal_, self.n_iter_ = training.journal, max(1, progress.rounds)

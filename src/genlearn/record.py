@@ -8,11 +8,12 @@ import platform
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 
+from genlearn.compute import Library, faster
 from genlearn.parallel import world
 from genlearn.words import shortened
 
@@ -49,7 +50,8 @@ NEEDED: dict[str, Callable[[Any], bool]] = {
 KNOWN: dict[str, Callable[[Any], bool]] = {
     "data/hash": _sides(_text), "data/n": _sides(_count), "images": _count, "seconds": _number, "spent": _each(_number),
     "players": _each(_count), "hardware": lambda value: isinstance(value, dict), "hardware/machine": _text,
-    "hardware/threads": _count, "hardware/gpu": lambda value: value is None or _text(value),
+    "hardware/threads": _count, "hardware/products": lambda value: value in get_args(Library),
+    "hardware/gpu": lambda value: value is None or _text(value),
 }  # fmt: skip
 TOGETHER = (("images", "seconds"), ("data/hash", "data/n"), ("hardware", "hardware/gpu"),
             ("hardware", "hardware/machine"), ("hardware", "hardware/threads"))  # fmt: skip
@@ -92,6 +94,7 @@ def hardware() -> dict[str, Any]:
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "products": faster(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "processes": world()[1],
         "python": platform.python_version(),

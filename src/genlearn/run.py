@@ -188,7 +188,10 @@ class Run:
         with self._held():
             if first:
                 (self.path / "samples").mkdir(parents=True, exist_ok=True)
-            self.record |= {"status": "running", "hardware": hardware(), "code": code(), "started": _now()}
+            here = hardware()
+            if resume and "hardware" in self.record:  # the two libraries round differently
+                here["products"] = self.record["hardware"].get("products", "torch")
+            self.record |= {"status": "running", "hardware": here, "code": code(), "started": _now()}
             self.write()
             journal, keeper = Journal(self.path if first else None), Keeper(self.path / "checkpoints")
             files = (self.record.get("spent", {}).get("files", 0.0) if resume else 0.0) + time.perf_counter() - began
@@ -202,6 +205,7 @@ class Run:
                         monitors=watch if first else (),
                         layers=GRADIENTS in monitors,
                         stop=stop,
+                        library=here["products"],
                         about=data.brief,
                         title=f"{self.record['model']} on {self.record['data']['source']}",
                     )  # fmt: skip

@@ -168,18 +168,21 @@ def rng_normal(rng: torch.Generator, n: int) -> np.ndarray:
 
 
 def test_pcd_beats_cd_1_after_equal_updates():
-    """Exact test log-likelihood of 784-16 machines on real digits (Tieleman 2008), two epochs of 10,000."""
+    """Exact test log-likelihood of 784-16 machines on real digits (Tieleman 2008), 15 epochs of 9,000.
+
+    Four seeds gave -170.4 to -175.0 by CD-1, -154.9 to -156.6 by PCD-1.
+    """
     from genlearn.data import load
 
     data = load("mnist-mini")
     scores = {}
     for algorithm in ("cd", "pcd"):
         model = RBM(
-            n_hidden=16, algorithm=algorithm, epochs=5, learning_rate="linear(0.1, 0, over=45000)", random_state=0
+            n_hidden=16, algorithm=algorithm, epochs=15, learning_rate="linear(0.1, 0, over=135000)", random_state=0
         )
         model.fit(data)
         scores[algorithm] = model.log_likelihoods(data.test.x)["exact"].values.mean().item()
-    assert scores["pcd"] > scores["cd"] + 5
+    assert scores["pcd"] > scores["cd"] + 8
 
 
 @pytest.mark.parametrize("algorithm", ["cd", "score-matching"])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from genlearn.maths import rng as numbers
-from genlearn.maths.rng import bernoulli, coins, make_rng, normal, one_of, uniform
+from genlearn.maths.rng import bernoulli, bernoulli_logits_, coins, make_rng, normal, one_of, uniform
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -22,11 +22,46 @@ def test_bernoulli_has_its_mean_and_exact_ends(dtype):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("bits", [0, -1])
-def test_bernoulli_has_exact_ends_whatever_is_drawn(bits, dtype, monkeypatch):
+@pytest.mark.parametrize(("u", "fine"), [(-(2**15), 0), (-(2**15), 255), (2**15 - 1, 0), (2**15 - 1, 255)])
+def test_ends_are_exact_whatever_is_drawn(u, fine, dtype, monkeypatch):
     """At the lowest number and at the highest, of which few samples meet one."""
-    monkeypatch.setattr(numbers, "_bits", lambda shape, rng: torch.full(tuple(shape), bits, dtype=torch.int32))
-    assert bernoulli(torch.tensor([0.0, 1.0], dtype=dtype), make_rng(0)).tolist() == [0, 1]
+
+    def extreme(shape, rng, dtype=None):
+        return torch.full(tuple(shape), float(u), dtype=dtype), torch.full(tuple(shape[1:]), fine / 256, dtype=dtype)
+
+    monkeypatch.setattr(numbers, "thresholds", extreme)
+    assert bernoulli(torch.tensor([[0.0, 1.0]], dtype=dtype), make_rng(0)).tolist() == [[0, 1]]
+    logits = torch.tensor([[-1000.0, 1000.0]], dtype=dtype)
+    assert bernoulli_logits_(logits, make_rng(0)).tolist() == [[0, 1]]
+    assert coins((1, 2), 1.0, make_rng(0)).all() and not coins((1, 2), 0.0, make_rng(0)).any()
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda p, shape, rng: bernoulli(torch.full(shape, p), rng),
+        lambda p, shape, rng: bernoulli_logits_(torch.full(shape, p).logit(), rng),
+        lambda p, shape, rng: coins(shape, p, rng),
+    ],
+)
+def test_probabilities_finer_than_sixteen_bits(draw):
+    """A quarter, and three quarters, of the step of 2^-16 that a number of its own gives."""
+    rng, shape, calls = make_rng(0), (8, 500_000), 10
+    for p in (2.0**-18, 3 * 2.0**-18):
+        expected = calls * shape[0] * shape[1] * p
+        assert abs(sum(int(draw(p, shape, rng).sum()) for _ in range(calls)) - expected) < 6 * expected**0.5
+
+
+def test_noise_is_uniform_on_all_its_bits():
+    u, fine = numbers.thresholds((2000, 300), make_rng(0))
+    for values, n in ((u + 2**15, 2**16), (fine * 2**8, 2**8)):
+        assert torch.equal(values, values.floor()) and values.min() >= 0 and values.max() < n
+    high, low = (u + 2**15).to(torch.int64) // 256, (u + 2**15).to(torch.int64) % 256
+    for values in (high, low):
+        counts = values.flatten().bincount(minlength=256).double()
+        expected = values.numel() / 256
+        assert ((counts - expected).square() / expected).sum() < 255 + 5 * (2 * 255) ** 0.5
+    assert abs(torch.corrcoef(torch.stack([u.flatten()[:-1], u.flatten()[1:]]))[0, 1]) < 0.007
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot, softplus
 
 from genlearn._types import Visible
+from genlearn.maths.rng import bernoulli_logits_
 from genlearn.progress import track
 from genlearn.shapes import Float
 
@@ -142,14 +143,14 @@ class AnnealedPath:
         if self.visible == "gaussian":
             return inputs.add_(torch.empty_like(inputs).normal_(generator=rng))
         if not self.n_classes:
-            return _coins(inputs, rng)
+            return bernoulli_logits_(inputs, rng)
         n = inputs.shape[1] - self.n_classes
         noise = torch.empty_like(inputs[:, n:]).exponential_(generator=rng).log_()
         label = one_hot((inputs[:, n:] - noise).argmax(1), self.n_classes)
-        return torch.cat([_coins(inputs[:, :n].contiguous(), rng), label.to(inputs.dtype)], 1)
+        return torch.cat([bernoulli_logits_(inputs[:, :n].contiguous(), rng), label.to(inputs.dtype)], 1)
 
     def _visible(self, inputs: Tensor, beta: float, rng: torch.Generator) -> Tensor:
-        h = _coins(inputs, rng)
+        h = bernoulli_logits_(inputs, rng)
         return self.draw(torch.addmm(torch.lerp(self.a_base, self.a, beta), h, self.W.T, alpha=beta), rng)
 
     def step(self, v: Float[Tensor, "n D"], beta: float, rng: torch.Generator) -> Float[Tensor, "n D"]:
@@ -175,17 +176,6 @@ def checked(betas: Float[Tensor, "T"]) -> list[float]:
     if len(steps) < 2 or steps[0] != 0 or steps[-1] != 1 or any(low >= high for low, high in pairwise(steps)):
         raise ValueError("betas must increase from 0 to 1; the usual fix is betas=schedule(1000)")
     return steps
-
-
-def _coins(logits: Tensor, rng: torch.Generator) -> Tensor:
-    """1 with probability sigmoid(logits), else 0, in place.
-
-    Each compares 32 random bits, as a signed integer, with 2^31 (2 sigmoid(z) - 1) = 2^31 tanh(z / 2): bits that are
-    drawn two to a word cost half of what `uniform_` does, which is a quarter of all the time.
-    """
-    words = torch.empty((logits.numel() + 1) // 2, dtype=torch.int64, device=logits.device)
-    bits = words.random_(-(2**63), None, generator=rng).view(torch.int32)[: logits.numel()].view_as(logits)
-    return torch.lt(bits.to(logits.dtype), logits.mul_(0.5).tanh_().mul_(2.0**31), out=logits)
 
 
 def estimate(log_w: Float[Tensor, "n"], reverse: bool = False) -> AIS:

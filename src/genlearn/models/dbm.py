@@ -77,8 +77,13 @@ class DBM(Encoder, GenerativeEstimator):
     family: ClassVar[str] = "energy"
     paper: ClassVar[str] = "Salakhutdinov and Hinton 2009"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "tiny": {"hidden": (12, 10), "pretrain_epochs": 1, "n_chains": 20, "n_gibbs": 5, "fine_tune": 1, "epochs": 2}
-    }
+        "mnist-500-1000": {
+            "pretrain_epochs": 15, "epochs": 80, "learning_rate": "linear(0.01, 0, over=4.26e6)",
+            "momentum": "linear(0.5, 0.9, over=3e5)", "weight_decay": 2e-4,
+            "fine_tune": 20, "fine_tune_rate": "linear(0.001, 0, over=1.06e6)", "dropout": 0.5,
+        },
+        "tiny": {"hidden": (12, 10), "pretrain_epochs": 1, "n_chains": 20, "n_gibbs": 5, "fine_tune": 1, "epochs": 2},
+    }  # fmt: skip
     _uses_labels: ClassVar[bool] = True
 
     @property

@@ -57,7 +57,9 @@ class DBN(Encoder, GenerativeEstimator):
     pretrain_rate: Annotated[float | Schedule, Range(0, open=True), "step size of contrastive divergence"] = 0.05
     k: Annotated[int, Range(1), "Gibbs steps of contrastive divergence"] = 1
     transpose: Annotated[bool, "start a layer as the one below upside down, where its size allows"] = False
-    top_steps: Annotated[int, Range(1), "Gibbs steps at the top in up-down"] = 10
+    top_steps: Annotated[
+        int | Schedule, Range(1), "Gibbs steps at the top in up-down, or their schedule in images (rounded)"
+    ] = 10
     centred: Annotated[bool, "the gradient of centred units: a better bound, slower to learn labels"] = False
     binarize: Annotated[bool, "draw binary pixels afresh from grey ones for each batch"] = True
     n_gibbs: Annotated[int, Range(1), "Gibbs steps at the top of `sample`"] = 1000
@@ -70,8 +72,12 @@ class DBN(Encoder, GenerativeEstimator):
     family: ClassVar[str] = "energy"
     paper: ClassVar[str] = "Hinton, Osindero and Teh 2006"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "tiny": {"hidden": (24, 12), "pretrain_epochs": 1, "learning_rate": 0.2, "n_gibbs": 5, "epochs": 2}
-    }
+        "mnist-500-500-2000": {
+            "pretrain_epochs": 15, "epochs": 40, "top_steps": "linear(3, 25, over=2.1e6)",
+            "learning_rate": "linear(0.02, 0, over=2.1e6)",
+        },
+        "tiny": {"hidden": (24, 12), "pretrain_epochs": 1, "learning_rate": 0.2, "n_gibbs": 5, "epochs": 2},
+    }  # fmt: skip
     _uses_labels: ClassVar[bool] = True
 
     @property
@@ -143,7 +149,8 @@ class DBN(Encoder, GenerativeEstimator):
         with torch.no_grad():
             v = self._binary(batch.x.flatten(1), rng)
             wake = [v, *net.recognise(v, rng)]
-        top, x = self._contrast(net.top, wake[-1], batch.y, self.top_steps, rng)
+        steps = round(Schedule.parse(self.top_steps)(batch.seen))
+        top, x = self._contrast(net.top, wake[-1], batch.y, steps, rng)
         with torch.no_grad():
             dream = net.generate(x, rng)
             dream[0] = self._binary(dream[0], rng) if len(dream) > 1 else dream[0]

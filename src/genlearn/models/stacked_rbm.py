@@ -48,8 +48,12 @@ class StackedRBMClassifier(GenerativeEstimator):
     family: ClassVar[str] = "energy"
     paper: ClassVar[str] = "Hinton, Osindero and Teh 2006"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "tiny": {"hidden": (16,), "pretrain_epochs": 2, "epochs": 60, "learning_rate": 0.01}
-    }
+        "mnist-800-800": {
+            "hidden": (800, 800), "pretrain_epochs": 6, "epochs": 60, "learning_rate": "linear(1e-3, 0, over=3.15e6)",
+            "dropout": 0.5, "input_dropout": 0.2,
+        },
+        "tiny": {"hidden": (16,), "pretrain_epochs": 2, "epochs": 60, "learning_rate": 0.01},
+    }  # fmt: skip
     _uses_labels: ClassVar[bool] = True
     _needs_labels: ClassVar[bool] = True
 

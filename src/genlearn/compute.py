@@ -1,0 +1,88 @@
+"""How a CPU computes: products by the faster of its libraries, by no more threads than the work is worth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import cache
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+Library: TypeAlias = Literal["torch", "onednn"]
+SMALL = 2**23  # multiply-adds of the largest product: below, a second thread costs more than it brings
+FASTER = 1.4  # so clearly that one machine answers the same each time: the two round differently
+
+
+@contextmanager
+def computing(nets: nn.Module, rows: int, library: Library | None = None) -> Iterator[None]:
+    """Set torch for float32 products of `rows` rows with these nets, as this machine does them best; and set it back.
+
+    The settings are those of the process. library: that of a run which is resumed (by default, what the probe found).
+    """
+    largest = max((p.numel() for p in nets.parameters() if p.ndim <= 2), default=0) * rows
+    convolutions = any(p.ndim > 2 for p in nets.parameters())  # whose work the size of a kernel does not tell
+    small = largest < SMALL and not convolutions
+    threads = torch.get_num_threads()
+    on_cpu = next((p.device.type == "cpu" for p in nets.parameters()), False)
+    onednn = on_cpu and not small and (library or faster()) == "onednn"
+    try:
+        if small:
+            torch.set_num_threads(1)
+        with _onednn() if onednn else nullcontext():
+            yield
+    finally:
+        if small:
+            torch.set_num_threads(threads)
+
+
+@cache
+def faster() -> Library:
+    """The library for float32 products: oneDNN where it takes less than 1 / 1.4 of the time of torch's own (MKL), as
+    exactly; a probe of 30 ms, once a process.
+
+    Processors with matrix tiles (AMX) compute in bf16 when asked for what takes others to oneDNN: the error tells.
+    """
+    if not hasattr(torch.backends.mkldnn, "matmul"):
+        return "torch"
+    g = torch.Generator().manual_seed(0)
+    x, W = torch.rand(100, 784, generator=g), torch.randn(784, 500, generator=g)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        with _onednn():
+            if _error(x, W) > 1e-5:
+                return "torch"
+        best = {"torch": float("inf"), "onednn": float("inf")}
+        for _ in range(15):  # in turns, so that a slow moment hits both
+            best["torch"] = min(best["torch"], _seconds(x, W))
+            with _onednn():
+                best["onednn"] = min(best["onednn"], _seconds(x, W))
+    finally:
+        torch.set_num_threads(threads)
+    return "onednn" if FASTER * best["onednn"] < best["torch"] else "torch"
+
+
+def _error(x: Tensor, W: Tensor) -> float:
+    exact = x.double() @ W.double()
+    return float((x @ W - exact).abs().max() / exact.abs().max())
+
+
+def _seconds(x: Tensor, W: Tensor) -> float:
+    start = time.perf_counter()
+    torch.mm(x, W)
+    return time.perf_counter() - start
+
+
+@contextmanager
+def _onednn() -> Iterator[None]:
+    """Products of float32 by oneDNN: it is where torch sends them when they may be of lower precision."""
+    settings = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = settings.fp32_precision
+    settings.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        settings.fp32_precision = before
