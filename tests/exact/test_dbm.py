@@ -188,6 +188,28 @@ def test_the_difference_of_energies_and_its_gradient(net):
     assert all(torch.allclose(g, e, atol=1e-12) for g, e in pairs)
 
 
+@pytest.mark.parametrize("m", [40, 20])
+@pytest.mark.parametrize("centred", [False, True])
+def test_the_difference_of_energies_in_bf16(m, centred):
+    """Close to that in float32; nothing where data and model agree; in float32 where their numbers differ."""
+    rng, sizes = make_rng(1), (30, 20, 10)
+    net = DeepBoltzmann(sizes, rng)
+    data, model = ([torch.rand(n, h, generator=rng) for h in sizes] for n in (40, m))
+    centers = [torch.rand(h, generator=rng) for h in sizes] if centred else None
+
+    def gradients(data, model, low):
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
+            loss = energy_difference(list(net.W), [net.a, *net.b], data, model, centers)
+        assert loss.dtype == torch.float32
+        return torch.autograd.grad(loss, list(net.W))
+
+    for exact, low in zip(gradients(data, model, False), gradients(data, model, True), strict=True):
+        assert (low - exact).abs().max() < (3e-3 if m == 40 else 1e-9)
+        assert (low != exact).any() == (m == 40)
+        assert abs((low - exact).mean()) < 4e-4
+    assert all(g.abs().max() < 1e-7 for g in gradients(data, data, True))
+
+
 def test_centring_is_the_gradient_in_centred_parameters_mapped_back(net):
     """theta = J theta' for W' = W, b'_i = b_i + c_{i-1} W_i + W_{i+1} c_{i+1}: the direction is J J^T g."""
     rng = make_rng(1)

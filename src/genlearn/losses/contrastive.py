@@ -58,9 +58,8 @@ def weighted_free_energy(
     `even` or its negative, and units binary, the product is taken in the low one: its terms are exact, or p rounded the
     same for data and model, and their difference is taken within the sum, which is of float32.
     """
-    device = v.device.type
-    low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-    with torch.no_grad(), torch.autocast(device, enabled=False):
+    low = _low(v.device)
+    with torch.no_grad(), torch.autocast(v.device.type, enabled=False):
         x, wp = net.scaled(v), p * -weights[:, None]
         if low is None or even is None or net.visible != "binary":
             dW = x.T @ wp
@@ -75,6 +74,11 @@ def weighted_free_energy(
             dW.addr_(*sparsity)
             db += sparsity[1]
     return _linear(net.W, net.a, net.b, dW, da, db)
+
+
+def _low(device: torch.device) -> torch.dtype | None:
+    """The type of large products under autocast, None outside."""
+    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
 
 
 class _Linear(torch.autograd.Function):
@@ -112,15 +116,23 @@ def energy_difference(
     With centers c_i [H_i] the gradient is taken in the machine whose energy is written in x_i - c_i, and mapped back:
     the same model and the same optima, but weights and biases no longer fight over the means (Montavon and Mueller
     2012; Melchior, Fischer and Wiskott 2016, section 4). The value is then no energy.
+
+    Under autocast the statistics stay in full precision, being small differences of means; but where there are as many
+    rows of either, the products are taken in the low one: data and model are rounded the same, and their difference is
+    taken within the sum, which is of float32.
     """
     n, m = len(data[0]), len(model[0])
+    cast = _low(b[0].device) if n == m else None
     total = torch.zeros((), dtype=b[0].dtype, device=b[0].device)
-    # Under autocast the statistics stay in full precision: they are small differences of means.
     with torch.autocast(b[0].device.type, enabled=False):
         d = [y.mean(0) - x.mean(0) for x, y in zip(data, model, strict=True)]
         db = list(d)
         for i, w in enumerate(W):
-            dw = (data[i].T @ data[i + 1]).addmm_(model[i].T, model[i + 1], beta=-1 / n, alpha=1 / m)
+            if cast is None:
+                dw = (data[i].T @ data[i + 1]).addmm_(model[i].T, model[i + 1], beta=-1 / n, alpha=1 / m)
+            else:
+                below, above = (torch.cat([model[j].to(cast), s * data[j].to(cast)]) for j, s in ((i, 1), (i + 1, -1)))
+                dw = (below.T @ above).to(w.dtype).mul_(1 / n)
             if centers is not None:
                 low, high = centers[i : i + 2]
                 dw.addr_(low, d[i + 1], alpha=-1).addr_(d[i], high, alpha=-1)
