@@ -37,8 +37,8 @@ WEIGHTS = {(n, m): torch.rand(n, m) for n, m in (*G, *D)}
 BUFFERS = {(rows, k): torch.rand(rows, k) for rows in (B, 2 * B) for pair in (*G, *D) for k in pair}
 
 
-def play(order: str) -> None:
-    GAN.from_preset("goodfellow-2014", epochs=1, order=order, random_state=0).fit(x8)
+def play(order: str, precision: str = "float32") -> None:
+    GAN.from_preset("goodfellow-2014", epochs=1, order=order, precision=precision, random_state=0).fit(x8)
 
 
 if __name__ == "__main__":
@@ -46,6 +46,7 @@ if __name__ == "__main__":
         f"GAN of 2014, an epoch: {STEPS} steps of {B}",
         {
             "genlearn, simultaneous (joint)": lambda: play("simultaneous"),
+            "the same in bf16": lambda: play("simultaneous", "bf16"),
             "genlearn, alternating": lambda: play("alternating"),
             "matrix products of simultaneous": products,
         },

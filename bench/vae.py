@@ -15,8 +15,8 @@ N, B, H, L = 10_000, 100, 512, 16
 x8 = load("mnist").train.x[:N].flatten(1)
 
 
-def genlearn_epoch() -> None:
-    VAE(hidden=(H,), n_latent=L, epochs=1, batch_size=B, random_state=0).fit(x8)
+def genlearn_epoch(precision: str = "float32") -> None:
+    VAE(hidden=(H,), n_latent=L, epochs=1, batch_size=B, random_state=0, precision=precision).fit(x8)
 
 
 def bare_loop() -> None:
@@ -41,7 +41,11 @@ def bare_loop() -> None:
 if __name__ == "__main__":
     paired(
         f"VAE 784-{H}-{L}, epoch of {N:,} images",
-        {"genlearn": genlearn_epoch, "bare loop": bare_loop},
+        {
+            "genlearn": genlearn_epoch,
+            "genlearn in bf16": lambda: genlearn_epoch("bf16"),
+            "bare loop": bare_loop,
+        },
         base="bare loop",
         rounds=9,
     )

@@ -76,7 +76,9 @@ class GenerativeEstimator(Capabilities):
     betas: Annotated[tuple[float, ...], Range(0, 1), "decays of the moments of the Adam family"] = (0.9, 0.999)
     weight_decay: Annotated[float, Range(0), "of matrices and kernels, not of biases"] = 0.0
     ema: Annotated[float, Range(0), "half-life of the averaged weights, in images (0: none)"] = 0.0
-    precision: Annotated[Literal["float32", "float64", "bf16"], "bf16 is autocast over float32 weights"] = "float32"
+    precision: Annotated[
+        Literal["float32", "float64", "bf16"], "bf16 is autocast over float32 weights, while training"
+    ] = "float32"
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], "where to compute"] = "auto"
     random_state: Annotated[int | None, Range(0, 2**32 - 1), "seed (none: a fresh one)"] = None
 
