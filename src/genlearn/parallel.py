@@ -37,6 +37,15 @@ def all_sum(x: Tensor) -> Tensor:
     return x if world()[1] == 1 else _AllReduce.apply(x)  # type: ignore[no-untyped-call]
 
 
+def all_rows(x: Tensor) -> Tensor:
+    """The rows of every process, in order of rank: [B, ...] -> [N B, ...]; gradients flow through."""
+    rank, n = world()
+    if n == 1:
+        return x
+    before, after = (x.new_zeros(m * len(x), *x.shape[1:]) for m in (rank, n - rank - 1))
+    return all_sum(torch.cat([before, x, after]))
+
+
 @torch.no_grad()
 def average(tensors: list[Tensor]) -> list[Tensor]:
     """The mean over processes of every tensor, by one flat all-reduce."""

@@ -62,8 +62,8 @@ class Parameter:
         for kind in self.kinds:
             if kind is type(None):
                 words.append("none")
-            elif kind is Schedule:
-                words.append("a schedule such as linear(0.1, 0, over=1e6)")
+            elif hasattr(kind, "parse"):
+                words.append(kind.expected)
             elif kind is nn.Module:
                 words.append("a torch.nn.Module")
             elif get_origin(kind) is Callable:
@@ -93,16 +93,16 @@ class Parameter:
         if get_origin(kind) is tuple:
             element = get_args(kind)[0]
             return isinstance(value, (tuple, list)) and all(self._fits(element, v) for v in value)
-        if kind is Schedule:
+        if hasattr(kind, "parse"):
             if not isinstance(value, str):
                 return False
             try:
-                schedule = Schedule.parse(value)
+                parsed = kind.parse(value)
             except ValueError as error:
                 raise ValueError(f"{self.name}: {error}") from None
             # A rate may fall to the end of its range (0), but starts inside it.
-            r = self.range
-            return r is None or (schedule.start in r and r.low <= schedule.end <= r.high)
+            r = self.range if kind is Schedule else None
+            return r is None or (parsed.start in r and r.low <= parsed.end <= r.high)
         if kind is bool or kind is str:
             return isinstance(value, kind) and (kind is bool or not self.choices)
         number = isinstance(value, (int, float)) or hasattr(value, "__index__") or hasattr(value, "__float__")

@@ -1,8 +1,9 @@
-"""Names that somebody mistyped."""
+"""Names that somebody mistyped, and values written as calls."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -28,3 +29,38 @@ def shortened(value: object) -> str:
     """What a value looks like, in at most 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def call(text: str) -> tuple[str, list[str], dict[str, str]]:
+    """The name, the arguments and the named arguments of text such as "adam(2e-4, betas=0.5,0.999)", a call or a name.
+
+    A comma within brackets divides nothing; what follows a named argument without a name of its own belongs to it.
+    Raises ValueError for any other text.
+    """
+    match = re.fullmatch(r"\s*([a-z][a-z0-9_-]*)\s*(?:\((.*)\))?\s*", text, re.DOTALL)
+    if match is None:
+        raise ValueError(f"{text!r} is no name with arguments")
+    parts, depth = [""], 0
+    for letter in match[2] or "":
+        depth += (letter == "(") - (letter == ")")
+        if depth < 0:
+            break
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    if depth:
+        raise ValueError(f"{text!r} has brackets that do not match")
+    arguments: list[str] = []
+    named: dict[str, str] = {}
+    for part in parts if match[2] else []:
+        key = re.match(r"\s*([a-z_]+)\s*=", part)
+        if key:
+            if key[1] in named:
+                raise ValueError(f"{text!r} gives {key[1]} twice")
+            named[key[1]] = part[key.end() :].strip()
+        elif named:
+            named[list(named)[-1]] += f",{part.strip()}"
+        else:
+            arguments.append(part.strip())
+    return match[1], arguments, named

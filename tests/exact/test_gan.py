@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from genlearn._types import Batch
-from genlearn.losses.adversarial import discriminator_loss, generator_loss
+from genlearn.losses.adversarial import LOSSES, discriminator_loss, generator_loss
 from genlearn.maths.penalties import squared_gradient_norm
 from genlearn.maths.rng import make_rng
 from genlearn.models.gan import GAN
@@ -43,10 +43,13 @@ def test_the_penalty_of_a_linear_critic():
     assert torch.allclose(gradient, 2 * w)
 
 
-@pytest.mark.parametrize("r1", [0.0, 2.0])
-def test_joint_play_is_simultaneous_play(r1, digits):
+@pytest.mark.parametrize("loss", list(LOSSES))
+@pytest.mark.parametrize("changes", [{}, {"penalty": "r1(2)+r2(1)"}, {"instance_noise": 0.3}], ids=str)
+def test_joint_play_is_simultaneous_play(loss, changes, digits):
     """One forward pass for both players gives the gradients of their separate losses on the same noise."""
-    model = GAN.from_preset("goodfellow-2014", precision="float64", r1=r1, input_dropout_d=0.0, dropout_d=0.0)
+    model = GAN.from_preset(
+        "goodfellow-2014", precision="float64", input_dropout_d=0.0, dropout_d=0.0, loss=loss, **changes
+    )
     nets = model._fresh_nets((64,), 0).double()
     batch = Batch(torch.from_numpy(digits[:20]).double())
     losses, _ = model._joint(nets, batch, make_rng(1))

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
 from genlearn.models.bm import BoltzmannMachine
+from genlearn.models.conditional_gan import ConditionalGAN
 from genlearn.models.conditional_rbm import ConditionalRBM
 from genlearn.models.dbm import DBM
 from genlearn.models.dbn import DBN
@@ -18,6 +19,7 @@ from genlearn.models.gan import GAN
 from genlearn.models.rbm import RBM
 from genlearn.models.stacked_rbm import StackedRBMClassifier
 from genlearn.models.vae import VAE
+from genlearn.models.wgan_gp import WGANGP
 from genlearn.parallel import process_group, world
 
 torch.set_num_threads(1)
@@ -43,7 +45,13 @@ GAMES = {
     "vae-bf16": VAE(
         network="conv", width=4, n_latent=3, **{**COMMON, "precision": "bf16", "images": 60, "epochs": None}
     ),
-    "gan-penalty-dropout": GAN(hidden=(30,), hidden_d=(30, 20), dropout_d=0.3, r1=1.0, k=2, ema=500.0, **COMMON),
+    "gan-penalty-dropout": GAN(
+        hidden=(30,), hidden_d=(30, 20), dropout_d=0.3, penalty="r1(1)", k=2, ema=500.0, **COMMON
+    ),
+    "wgan-gp": WGANGP(hidden=(30,), hidden_d=(30, 20), spectral_norm=True, **{**COMMON, "k": 3}),
+    "conditional-gan": ConditionalGAN(hidden=(30,), hidden_d=(30,), loss="relativistic", **COMMON),
+    "gan-minibatch": GAN(hidden=(30,), hidden_d=(30,), minibatch="discrimination", feature_matching=0.5, **COMMON),
+    "gan-packs": GAN(hidden=(30,), hidden_d=(30,), minibatch="deviation", pack=2, history=0.1, **COMMON),
     "proof": Proof(n_latent=3, hidden=(20,), ema=500.0, **COMMON),
     "gan-joint": GAN.from_preset(
         "goodfellow-2014", **{**COMMON, "hidden": (30,), "hidden_d": (20, 20), "learning_rate": 0.1}

@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import softplus
 
 from genlearn._types import Batch
+from genlearn.maths.penalties import Penalties
 from genlearn.maths.rng import make_rng
 from genlearn.models.gan import GAN
 from genlearn.train import Game, Optimizer, Stream
@@ -15,7 +16,7 @@ D = 6
 
 
 def make(**changes) -> GAN:
-    tiny = {"hidden": (5,), "hidden_d": (7,), "n_latent": 3, "precision": "float64", "r1": 0.0, "random_state": 0}
+    tiny = {"hidden": (5,), "hidden_d": (7,), "n_latent": 3, "precision": "float64", "penalty": None, "random_state": 0}
     return GAN(**{**tiny, **changes})
 
 
@@ -32,33 +33,111 @@ def players(model: GAN) -> dict:
     return {player.name: player for player in stage.players}
 
 
-def test_r1_of_a_linear_critic_is_half_gamma_times_the_squared_norm():
-    """Mescheder et al. 2018, equation 9: R1 = gamma / 2 |w|^2 for the logit w.x + c, its gradient gamma w."""
-    model, nets = make(hidden_d=(), r1=3.0), fresh(make(hidden_d=()))
+@pytest.mark.parametrize(
+    ("penalty", "f"),
+    [
+        ("r1(3)", lambda w: 1.5 * w @ w),
+        ("r2(4)", lambda w: 2 * w @ w),
+        ("gp(10)", lambda w: 10 * ((w @ w).sqrt() - 1) ** 2),
+        ("r1(3)+gp(2)", lambda w: 1.5 * w @ w + 2 * ((w @ w).sqrt() - 1) ** 2),
+    ],
+)
+def test_penalties_of_a_linear_critic_in_closed_form(penalty, f):
+    """For the output w.x + c: R1 and R2 gamma / 2 |w|^2, the gradient penalty gamma (|w| - 1)^2."""
+    nets = fresh(make(hidden_d=()))
     w = nets.D.out.weight
-    penalty = model._penalty(nets, batch().x)
-    assert penalty.item() == pytest.approx(1.5 * w.square().sum().item())
-    torch.testing.assert_close(torch.autograd.grad(penalty, w)[0], 3 * w)
-    losses = {r1: make(hidden_d=(), r1=r1)._loss_d(nets, batch(), make_rng(1))[0] for r1 in (0.0, 3.0)}
-    assert (losses[3.0] - losses[0.0]).item() == pytest.approx(penalty.item())
-    joint = {r1: make(hidden_d=(), r1=r1)._joint(nets, batch(), make_rng(1))[0] for r1 in (0.0, 3.0)}
-    assert (joint[3.0]["D"] - joint[0.0]["D"]).item() == pytest.approx(penalty.item())
-    assert joint[3.0]["G"].item() == joint[0.0]["G"].item()
+    losses = [make(hidden_d=(), penalty=p)._loss_d(nets, batch(), make_rng(1))[0] for p in (None, penalty)]
+    assert (losses[1] - losses[0]).item() == pytest.approx(f(w[0]).item())
+    gradients = [torch.autograd.grad(loss, w)[0] for loss in losses]
+    twin = w[0].detach().requires_grad_()
+    torch.testing.assert_close((gradients[1] - gradients[0])[0], torch.autograd.grad(f(twin), twin)[0])
+    joint = [make(hidden_d=(), penalty=p)._joint(nets, batch(), make_rng(1))[0] for p in (None, penalty)]
+    assert (joint[1]["D"] - joint[0]["D"]).item() == pytest.approx(f(w[0]).item())
+    assert joint[1]["G"].item() == joint[0]["G"].item()
+
+
+def test_where_the_penalties_look():
+    """R1 at data, R2 at samples, the interpolated penalty at a point of its own between each pair of them."""
+    seen = {}
+
+    def watched(f):
+        return lambda x: seen.setdefault("points", []).append(x.detach()) or f(x)
+
+    x, fake = batch().x, 5 + batch().x.flip(1)
+    Penalties.parse("r1(1)+r2(1)+gp(1)")(watched(lambda x: x.sum(1)), x, fake, make_rng(0))
+    assert torch.equal(seen["points"][0], x) and torch.equal(seen["points"][1], fake)
+    u = (seen["points"][2] - x) / (fake - x)
+    assert torch.allclose(u, u[:, :1].expand_as(u))
+    assert u.min() >= 0 and u.max() <= 1 and len(u[:, 0].unique()) == len(x)
 
 
 @pytest.mark.parametrize(
-    ("loss", "f"), [("non-saturating", lambda a: softplus(-a).mean()), ("minimax", lambda a: -softplus(a).mean())]
+    ("loss", "f", "g"),
+    [
+        ("non-saturating", lambda r, f: (softplus(-r) + softplus(f)) / 2, lambda r, f: softplus(-f)),
+        ("minimax", lambda r, f: (softplus(-r) + softplus(f)) / 2, lambda r, f: -softplus(f)),
+        ("least-squares", lambda r, f: ((r - 1) ** 2 + f**2) / 2, lambda r, f: (f - 1) ** 2 / 2),
+        ("hinge", lambda r, f: (1 - r).clamp_min(0) + (1 + f).clamp_min(0), lambda r, f: -f),
+        ("wasserstein", lambda r, f: f - r, lambda r, f: -f),
+        ("relativistic", lambda r, f: -(r - f).sigmoid().log(), lambda r, f: -(f - r).sigmoid().log()),
+    ],
 )
-def test_what_each_player_descends(loss, f):
+def test_what_each_player_descends(loss, f, g):
+    """Each pair's formula at the outputs of D."""
     model = make(loss=loss)
     nets = fresh(model)
-    fake = nets.G(nets.prior.draw(8, make_rng(1)))
-    real, false = nets.D(batch().x), nets.D(fake)
-    assert model._loss_g(nets, batch(), make_rng(1))[0].item() == pytest.approx(f(false).item())
-    expected = 0.5 * (softplus(-real).mean() + softplus(false).mean()).item()
-    assert model._loss_d(nets, batch(), make_rng(1))[0].item() == pytest.approx(expected)
+    nets.D.out.weight.data.mul_(20)  # outputs on both sides of the hinges
+    real, false = nets.D(batch().x), nets.D(nets.G(nets.prior.draw(8, make_rng(1))))
+    expected = {"D": f(real, false).mean().item(), "G": g(real, false).mean().item()}
+    assert model._loss_g(nets, batch(), make_rng(1))[0].item() == pytest.approx(expected["G"])
+    assert model._loss_d(nets, batch(), make_rng(1))[0].item() == pytest.approx(expected["D"])
     joint = model._joint(nets, batch(), make_rng(1))[0]
-    assert (joint["D"].item(), joint["G"].item()) == (pytest.approx(expected), pytest.approx(f(false).item()))
+    assert {name: value.item() for name, value in joint.items()} == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("loss", "f"),
+    [
+        ("non-saturating", lambda r: -(0.8 * r.sigmoid().log() + 0.2 * (1 - r.sigmoid()).log()) / 2),
+        ("least-squares", lambda r: (r - 0.8) ** 2 / 2),
+    ],
+)
+def test_smoothed_labels(loss, f):
+    """D is to give data .8; samples keep the label 0."""
+    nets = fresh(make())
+    nets.D.out.weight.data.mul_(20)
+    hard, soft = (make(loss=loss, smoothing=s)._loss_d(nets, batch(), make_rng(1))[0] for s in (0.0, 0.2))
+    real = nets.D(batch().x)
+    plain = softplus(-real) / 2 if loss == "non-saturating" else (real - 1) ** 2 / 2
+    assert (soft - hard).item() == pytest.approx((f(real) - plain).mean().item())
+    with pytest.raises(ValueError, match="no label to smooth; the usual fix is smoothing=0"):
+        make(loss="hinge", smoothing=0.1).fit(batch(40).x)
+
+
+def test_instance_noise_falls_on_all_that_d_sees():
+    """With its schedule in the images that the player has seen; a sample stays a sample."""
+    model = make(instance_noise="linear(0.5, 0, over=1000)")
+    nets = fresh(model)
+    for seen, sd in ((0, 0.5), (500, 0.25), (1000, 0.0), (5000, 0.0)):
+        x, fake = model._seen(nets, batch(5000)._replace(seen=seen), make_rng(1))
+        clean = model._fake(nets, batch(5000), make_rng(1))
+        assert (x - batch(5000).x).std().item() == pytest.approx(sd, rel=0.03, abs=1e-12)
+        assert (fake - clean).std().item() == pytest.approx(sd, rel=0.03, abs=1e-12)
+        if sd:
+            assert (
+                abs(torch.corrcoef(torch.stack([(x - batch(5000).x).flatten(), (fake - clean).flatten()]))[0, 1]) < 0.03
+            )
+
+
+def test_spectral_normalisation():
+    """Every layer of D, and no layer of G, has the largest singular value 1 (Miyato et al. 2018)."""
+    model = make(hidden_d=(7, 5), spectral_norm=True)
+    nets = fresh(model).train()
+    for _ in range(200):  # steps of power iteration
+        nets.D(batch().x)
+    for layer in (nets.D.hidden[0][0], nets.D.hidden[1][0], nets.D.out):
+        assert torch.linalg.svdvals(layer.weight)[0].item() == pytest.approx(1, abs=1e-4)
+    assert len(nets.G.state_dict()) == len(fresh(make()).G.state_dict())
 
 
 def test_the_journal_says_how_often_d_is_right():
@@ -75,7 +154,11 @@ def test_each_player_has_its_optimiser_and_rate():
     for changes, expected in (
         ({}, spec),
         ({"optimizer_d": "adam"}, Optimizer("adam", lr=0.1, **common)),
-        ({"learning_rate_d": 0.03}, Optimizer("sgd", lr=0.03, **common)),
+        ({"optimizer_d": "sgd(0.03)"}, Optimizer("sgd", lr=0.03, **common)),
+        (
+            {"optimizer_d": "rmsprop(linear(1, 0, over=9), weight_decay=0)"},
+            Optimizer("rmsprop", lr="linear(1, 0, over=9)", **common | {"weight_decay": 0.0}),
+        ),
     ):
         got = players(make(optimizer="sgd", learning_rate=0.1, **common, **changes))
         assert got["G"].optimizer == spec
@@ -87,8 +170,15 @@ def test_d_plays_k_steps_to_one_of_g():
     x, y = model._meet(batch(40).x, None)
     progress = model._learn(x, y).progress
     assert progress.players == {"play/D": 180, "play/G": 60}
-    with pytest.raises(ValueError, match="every player plays one step a round"):
+    with pytest.raises(ValueError, match="with simultaneous play, expected 1"):
         make(k=2, order="simultaneous").fit(batch(40).x)
+
+
+def test_the_steps_of_d_may_follow_a_schedule():
+    """From 3 steps to 1 within 60 images of G, which are 6 rounds."""
+    model = make(k="linear(3, 1, over=60)", batch_size=10)
+    steps = players(model)["D"].steps
+    assert [steps(number) for number in range(9)] == [3, 3, 2, 2, 2, 1, 1, 1, 1]
 
 
 @torch.no_grad()
@@ -182,3 +272,94 @@ def test_the_output_biases_of_g_start_at_the_means_of_the_pixels():
             model._start(nets, Stream(x, None, 10, 0, dtype=torch.float64), make_rng(0))
             nets.G[0].out.weight.zero_()
         torch.testing.assert_close(nets.G(torch.ones(1, 3).double())[0], x.mean(0))
+
+
+# --- remedies against mode collapse
+
+
+def test_packs_are_shown_to_d():
+    """Images side by side, a row of the batch in one pack only; D is as much wider (Lin et al. 2018)."""
+    model = make(pack=4, penalty="r1(1)")
+    nets, seen = fresh(model), []
+    assert nets.D.hidden[0][0].weight.shape == (7, 4 * D)
+    x, fake = model._seen(nets, batch(), make_rng(1))
+    assert torch.equal(x, batch().x.view(2, 4 * D))
+    assert torch.equal(fake, model._fake(nets, batch(), make_rng(1)).view(2, 4 * D))
+    nets.D.register_forward_pre_hook(lambda module, inputs: seen.append(tuple(inputs[0].shape)))
+    model._loss_d(nets, batch(), make_rng(1))
+    assert seen == [(4, 4 * D), (2, 4 * D)]
+    with pytest.raises(ValueError, match="expected a multiple of it; the usual fix is batch_size=98"):
+        make(pack=7, batch_size=100).fit(batch(200).x)
+    with pytest.raises(ValueError, match="10 images are at hand for packs of 4"):
+        make(pack=4).fit(batch(10).x)
+
+
+def test_packs_of_pictures_are_channels():
+    model = make(pack=2)
+    images = Batch(torch.rand(4, 3, 2, 1, generator=make_rng(0), dtype=torch.float64))
+    model._fake = lambda nets, batch, rng: batch.x.flip(0)
+    x, _ = model._seen(None, images, make_rng(1))
+    assert x.shape == (2, 6, 2, 1)
+    assert torch.equal(x[1, 3:], images.x[3])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_feature_matching(share):
+    """|E f(x) - E f(G(z))|^2 of the last hidden layer of D, in part or alone."""
+    model = make(feature_matching=share, order="simultaneous")
+    nets = fresh(model)
+    fake = model._fake(nets, batch(), make_rng(1))
+    matching = (nets.D.features(batch().x).mean(0) - nets.D.features(fake).mean(0)).square().sum()
+    plain = softplus(-nets.D(fake)).mean()
+    loss, logs = model._loss_g(nets, batch(), make_rng(1))
+    assert loss.item() == pytest.approx(((1 - share) * plain + share * matching).item())
+    assert ("matching" in logs) == (share > 0)
+    assert (model._stages((D,))[0].joint is None) == (share > 0)
+
+
+def test_historical_averaging():
+    """weight |theta - mean of all theta so far|^2, of either player's own weights."""
+    model = make(history=0.7)
+    nets, plain = fresh(model), make()
+    for name, loss in (("D", "_loss_d"), ("G", "_loss_g")):
+        past = []
+        for step in range(4):
+            theta = torch.cat([p.detach().flatten() for p in nets[name].parameters()])
+            past.append(theta)
+            expected = 0.7 * (theta - torch.stack(past).mean(0)).square().sum()
+            got = (
+                getattr(model, loss)(nets, batch(), make_rng(1))[0]
+                - getattr(plain, loss)(nets, batch(), make_rng(1))[0]
+            )
+            assert got.item() == pytest.approx(expected.item(), abs=1e-12), step
+            with torch.no_grad():
+                for p in nets[name].parameters():
+                    p.add_(torch.rand(p.shape, generator=make_rng(step), dtype=p.dtype))
+
+
+@pytest.mark.parametrize("kind", ["discrimination", "deviation"])
+def test_minibatch_layers(kind):
+    """Their formulas; the order of rows changes only that of answers; one pass each for data and samples."""
+    model = make(minibatch=kind)
+    nets, x = fresh(model), batch().x
+    f = nets.D.features(x)
+    if kind == "discrimination":
+        layer = nets.D.minibatch
+        M = (f @ layer.T).view(8, 50, 5)
+        extra = torch.stack(
+            [
+                torch.stack([sum(torch.exp(-(M[i, b] - M[j, b]).abs().sum()) for j in range(8)) for b in range(50)])
+                for i in range(8)
+            ]
+        )
+    else:
+        extra = ((f - f.mean(0)).square().mean(0) + 1e-8).sqrt().mean().expand(8, 1)
+    torch.testing.assert_close(nets.D.minibatch(f), torch.cat([f, extra], 1))
+    order = torch.randperm(8, generator=make_rng(2))
+    torch.testing.assert_close(nets.D(x[order]), nets.D(x)[order])
+    real, false = model._judge(nets, x, x.flip(1), batch(), make_rng(1))
+    torch.testing.assert_close(real, nets.D(x).view(-1))
+    torch.testing.assert_close(false, nets.D(x.flip(1)).view(-1))
+    assert model._stages((D,))[0].joint is None
+    with pytest.raises(ValueError, match="expected rows that can differ"):
+        make(minibatch=kind, batch_size=1).fit(x)

@@ -74,7 +74,7 @@ def test_gan_covers_two_modes():
     data = load("gaussians", n=5000)
     centres, sd = modes_of("gaussians")
     model = GAN(
-        output="linear", n_latent=2, hidden=(64, 64), hidden_d=(64, 64), dropout_d=0.0, r1=0.1, epochs=40,
+        output="linear", n_latent=2, hidden=(64, 64), hidden_d=(64, 64), dropout_d=0.0, penalty="r1(0.1)", epochs=40,
         learning_rate=1e-3, ema=20_000, random_state=0,
     ).fit(data)  # fmt: skip
     points = model.sample(1000, random_state=0)

@@ -9,7 +9,7 @@ import torch
 from torch.distributions import MultivariateNormal, Normal
 
 from genlearn.maths.rng import make_rng
-from genlearn.nets.priors import GaussianDensity, NormalPrior, UniformPrior
+from genlearn.nets.priors import GaussianDensity, LabelledPrior, NormalPrior, UniformPrior
 
 
 def codes(n: int = 50) -> torch.Tensor:
@@ -55,3 +55,23 @@ def test_uniform_codes_fill_their_interval():
     assert z.abs().max() <= math.sqrt(3)
     assert z.abs().max() > 1.7
     assert abs(z.square().mean().item() - 1) < 5 * math.sqrt(0.8 / 10_000)  # the variance of z^2 is 4/5
+
+
+def test_codes_with_classes():
+    """[z, one-hot y]: classes as often as among the known labels, or as asked for; one law of z for all of them."""
+    law = LabelledPrior(UniformPrior(2), 3).double()
+    law.count(torch.tensor([0, 2, 2, -1, 2, -1]))
+    assert law.frequencies.tolist() == [0.25, 0.0, 0.75]
+    n = 20_000
+    z, label = law.draw(n, make_rng(0)).split((2, 3), 1)
+    assert torch.equal(label.sum(1), torch.ones(n).double()) and set(label.unique().tolist()) == {0.0, 1.0}
+    assert ((label.mean(0) - law.frequencies).abs() <= 5 * math.sqrt(0.25 * 0.75 / n)).all()
+    for k in (0, 2):
+        assert abs(z[label[:, k] == 1].square().mean().item() - 1) < 5 * math.sqrt(0.8 / (0.4 * n))
+    y = torch.tensor([2, 0, 0])
+    codes = law.draw_classes(y, make_rng(1))
+    assert torch.equal(codes[:, 2:].argmax(1), y) and torch.equal(
+        codes[:, :2], UniformPrior(2).double().draw(3, make_rng(1))
+    )
+    inside = -2 * math.log(2 * math.sqrt(3))
+    assert law.log_prob(codes).tolist() == pytest.approx([inside + math.log(p) for p in (0.75, 0.25, 0.25)])

@@ -1,6 +1,6 @@
 """What losses are made of: pure functions of tensors, in nats where they are likelihoods."""
 
-from genlearn.losses.adversarial import discriminator_loss, generator_loss
+from genlearn.losses.adversarial import LOSSES, Pair, discriminator_loss, generator_loss
 from genlearn.losses.contrastive import contrast, energy_difference, weighted_free_energy
 from genlearn.losses.elbo import importance_bound, kl_standard_normal, log_bernoulli, log_normal
 from genlearn.losses.matching import (
@@ -12,9 +12,12 @@ from genlearn.losses.matching import (
     sliced_score_matching,
 )
 from genlearn.losses.noise_contrastive import nce
-from genlearn.maths.penalties import squared_gradient_norm
+from genlearn.maths.penalties import Penalties, interpolated_gradient_penalty, squared_gradient_norm
 
 __all__ = [
+    "LOSSES",
+    "Pair",
+    "Penalties",
     "contrast",
     "denoising_score_matching",
     "discriminator_loss",
@@ -22,6 +25,7 @@ __all__ = [
     "flipped_ratio_matching",
     "generator_loss",
     "importance_bound",
+    "interpolated_gradient_penalty",
     "kl_standard_normal",
     "log_bernoulli",
     "log_normal",

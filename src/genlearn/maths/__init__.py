@@ -5,7 +5,7 @@ from __future__ import annotations
 from genlearn.maths.ais import AIS, ais, log_z_exact, reverse_ais, salakhutdinov, schedule
 from genlearn.maths.flips import Energy, flip_differences
 from genlearn.maths.partition import Bracket, LogZ, bracket, log_partition
-from genlearn.maths.penalties import squared_gradient_norm
+from genlearn.maths.penalties import Penalties, interpolated_gradient_penalty, squared_gradient_norm
 from genlearn.maths.rng import (
     Rng,
     Seeds,
@@ -26,6 +26,7 @@ __all__ = [
     "Bracket",
     "Energy",
     "LogZ",
+    "Penalties",
     "Rng",
     "Seeds",
     "ais",
@@ -35,6 +36,7 @@ __all__ = [
     "bracket",
     "coins",
     "flip_differences",
+    "interpolated_gradient_penalty",
     "log_partition",
     "log_z_exact",
     "make_rng",

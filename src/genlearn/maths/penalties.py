@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from genlearn.maths.rng import uniform
 from genlearn.shapes import Float
+from genlearn.words import call
+
+Critic = Callable[[Tensor], Tensor]
 
 
-def squared_gradient_norm(f: Callable[[Tensor], Tensor], x: Float[Tensor, "B ..."]) -> Float[Tensor, "B"]:
+def squared_gradient_norm(f: Critic, x: Float[Tensor, "B ..."]) -> Float[Tensor, "B"]:
     """||grad_x f(x)||^2 for every row: [B, ...] -> [B], differentiable in the parameters of f.
 
     `f` maps each row to a number independently of the others. Half its mean over data, times gamma, is the R1 penalty
@@ -21,3 +27,56 @@ def squared_gradient_norm(f: Callable[[Tensor], Tensor], x: Float[Tensor, "B ...
         x = x.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(f(x).sum(), x, create_graph=True)
     return gradient.flatten(1).square().sum(1)
+
+
+def interpolated_gradient_penalty(
+    f: Critic, x: Float[Tensor, "B *d"], fake: Float[Tensor, "B *d"], rng: torch.Generator
+) -> Float[Tensor, "B"]:
+    """(||grad f(y)|| - 1)^2 at y = x + u (fake - x), u ~ U(0, 1) for every row: [B, ...] -> [B].
+
+    Gulrajani et al. 2017, equation 3.
+    """
+    u = uniform((len(x), *[1] * (x.ndim - 1)), rng, x.dtype)
+    return ((squared_gradient_norm(f, torch.lerp(x, fake.detach(), u)) + 1e-12).sqrt() - 1).square()
+
+
+@dataclass(frozen=True)
+class Penalties:
+    """Penalties on the gradient of D in its input, and their weights; as text: r1(5), gp(10), r1(0.5)+r2(0.5).
+
+    gp      the interpolated gradient penalty (Gulrajani et al. 2017): weight E (||grad D|| - 1)^2
+    r1, r2  weight / 2 E ||grad D||^2 on data, on samples (Mescheder et al. 2018, equations 9 and 10)
+    """
+
+    weights: tuple[tuple[str, float], ...] = ()
+
+    NAMES: ClassVar[tuple[str, ...]] = ("gp", "r1", "r2")
+    expected: ClassVar[str] = "penalties such as r1(5), gp(10) or r1(0.5)+r2(0.5)"
+
+    @classmethod
+    def parse(cls, text: str) -> Penalties:
+        """Penalties from text; a one-line ValueError if it is none."""
+        terms = []
+        for term in text.split("+"):
+            try:
+                name, (weight,), named = call(term)
+                terms.append((name, float(weight)))
+            except ValueError:
+                raise ValueError(f"{text!r} is no penalty, expected {cls.expected}") from None
+            if name not in cls.NAMES or named or not 0 < terms[-1][1] < float("inf"):
+                raise ValueError(f"{text!r} is no penalty, expected {cls.expected}, with positive weights")
+        if len(dict(terms)) < len(terms):
+            raise ValueError(f"{text!r} names a penalty twice, expected each once")
+        return cls(tuple(terms))
+
+    def __call__(
+        self, f: Critic, x: Float[Tensor, "B *d"], fake: Float[Tensor, "B *d"], rng: torch.Generator
+    ) -> dict[str, Tensor]:
+        """The terms by name, weighted, of data and samples [B, ...]: scalars, to be added to D's loss."""
+        terms = {}
+        for name, weight in self.weights:
+            if name == "gp":
+                terms[name] = weight * interpolated_gradient_penalty(f, x, fake, rng).mean()
+            else:
+                terms[name] = weight / 2 * squared_gradient_norm(f, x if name == "r1" else fake).mean()
+        return terms

@@ -14,10 +14,14 @@ _MODELS = {
     "deep-autoencoder": "genlearn.models.deep_autoencoder:DeepAutoencoder",
     "vae": "genlearn.models.vae:VAE",
     "gan": "genlearn.models.gan:GAN",
+    "conditional-gan": "genlearn.models.conditional_gan:ConditionalGAN",
+    "wgan": "genlearn.models.wgan:WGAN",
+    "wgan-gp": "genlearn.models.wgan_gp:WGANGP",
 }
 
 if TYPE_CHECKING:
     from genlearn.models.bm import BoltzmannMachine as BoltzmannMachine
+    from genlearn.models.conditional_gan import ConditionalGAN as ConditionalGAN
     from genlearn.models.conditional_rbm import ConditionalRBM as ConditionalRBM
     from genlearn.models.dbm import DBM as DBM
     from genlearn.models.dbn import DBN as DBN
@@ -27,3 +31,5 @@ if TYPE_CHECKING:
     from genlearn.models.rbm import RBM as RBM
     from genlearn.models.stacked_rbm import StackedRBMClassifier as StackedRBMClassifier
     from genlearn.models.vae import VAE as VAE
+    from genlearn.models.wgan import WGAN as WGAN
+    from genlearn.models.wgan_gp import WGANGP as WGANGP

@@ -6,9 +6,11 @@ from genlearn.nets.conv import BatchNorm, ConvDecoder, ConvEncoder
 from genlearn.nets.deep_belief import DeepBelief
 from genlearn.nets.deep_boltzmann import DeepBoltzmann, MeanFieldMLP
 from genlearn.nets.general_boltzmann import GeneralBoltzmann
+from genlearn.nets.history import History
 from genlearn.nets.layers import Layers
+from genlearn.nets.minibatch import MinibatchDeviation, MinibatchDiscrimination
 from genlearn.nets.mlp import MLP, Maxout, activation, dropout, init_uniform
-from genlearn.nets.priors import GaussianDensity, NormalPrior, Prior, UniformPrior
+from genlearn.nets.priors import GaussianDensity, LabelledPrior, NormalPrior, Prior, UniformPrior
 
 __all__ = [
     "MLP",
@@ -20,9 +22,13 @@ __all__ = [
     "DeepBoltzmann",
     "GaussianDensity",
     "GeneralBoltzmann",
+    "History",
+    "LabelledPrior",
     "Layers",
     "Maxout",
     "MeanFieldMLP",
+    "MinibatchDeviation",
+    "MinibatchDiscrimination",
     "NormalPrior",
     "Prior",
     "RestrictedBoltzmann",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from genlearn.maths.rng import coins
+from genlearn.nets.minibatch import MINIBATCH
 from genlearn.shapes import Float
 from genlearn.words import unknown
 
@@ -82,7 +83,8 @@ class MLP(nn.Module):
     """Layers of `sizes` with an activation (or maxout) between them, linear at the end: [B, ...] -> [B, sizes[-1]].
 
     `pieces` > 0 makes the hidden layers maxout. `input_dropout` and `dropout` are the probabilities with which an input
-    and a hidden unit are dropped, where the caller gives `rng`.
+    and a hidden unit are dropped, where the caller gives `rng`. minibatch: the last layer is shown how the rows differ
+    too (discrimination, deviation).
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class MLP(nn.Module):
         pieces: int = 0,
         input_dropout: float = 0.0,
         dropout: float = 0.0,
+        minibatch: str = "none",
     ) -> None:
         super().__init__()
         pairs = list(zip(sizes, sizes[1:], strict=False))
@@ -100,7 +103,9 @@ class MLP(nn.Module):
             Maxout(n, m, pieces) if pieces else nn.Sequential(nn.Linear(n, m), activation(activation_name))
             for n, m in pairs[:-1]
         )
-        self.out = nn.Linear(*pairs[-1])
+        n, m = pairs[-1]
+        self.minibatch = None if minibatch == "none" else MINIBATCH[minibatch](n)
+        self.out = nn.Linear(n if self.minibatch is None else n + self.minibatch.n_extra, m)
         self.input_dropout, self.dropout = input_dropout, dropout
 
     def features(self, x: Float[Tensor, "B ..."], rng: torch.Generator | None = None) -> Float[Tensor, "B _"]:
@@ -113,5 +118,6 @@ class MLP(nn.Module):
     def forward(self, x: Float[Tensor, "B ..."], rng: torch.Generator | None = None) -> Float[Tensor, "B _"]:
         """The outputs: [B, ...] -> [B, sizes[-1]]; dropout where `rng` is given."""
         last = self.dropout if len(self.hidden) else self.input_dropout
-        y: Tensor = self.out(dropout(self.features(x, rng), last, rng))
+        features = dropout(self.features(x, rng), last, rng)
+        y: Tensor = self.out(features if self.minibatch is None else self.minibatch(features))
         return y

@@ -6,9 +6,10 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
-from genlearn.maths.rng import normal, uniform
-from genlearn.shapes import Float
+from genlearn.maths.rng import normal, one_of, uniform
+from genlearn.shapes import Float, Int
 
 
 class Prior(nn.Module):
@@ -81,6 +82,37 @@ class GaussianDensity(Prior):
         u = torch.linalg.solve_triangular(self.scale, (z - self.mean).T, upper=False).T
         squares: Tensor = (u.square() + math.log(2 * math.pi)).sum(1)
         return -0.5 * squares - self.scale.diagonal().log().sum()
+
+
+class LabelledPrior(Prior):
+    """Codes [z, one-hot y] [n, d + K]: z of another law, y of the classes' frequencies."""
+
+    frequencies: Tensor
+
+    def __init__(self, law: Prior, n_classes: int) -> None:
+        super().__init__(len(law.mean) + n_classes)
+        self.law = law
+        self.register_buffer("frequencies", torch.full((n_classes,), 1 / n_classes))
+
+    @torch.no_grad()
+    def count(self, y: Int[Tensor, "n"]) -> None:
+        """Take the frequencies of the known labels [n]."""
+        self.frequencies.copy_(y[y >= 0].bincount(minlength=len(self.frequencies)) / (y >= 0).sum())
+
+    def draw(self, n: int, rng: torch.Generator) -> Float[Tensor, "{n} d"]:
+        """n independent codes [n, d + K]."""
+        return torch.cat([self.law.draw(n, rng), one_of(self.frequencies.expand(n, -1), rng)], 1)
+
+    def draw_classes(self, y: Int[Tensor, "n"], rng: torch.Generator) -> Float[Tensor, "n d"]:
+        """A code of each of the classes y [n]."""
+        z = self.law.draw(len(y), rng)
+        return torch.cat([z, one_hot(y, len(self.frequencies)).to(z.dtype)], 1)
+
+    def log_prob(self, z: Float[Tensor, "n d"]) -> Float[Tensor, "n"]:
+        """log p(z) + log p(y) in nats: [n, d + K] -> [n]."""
+        code, label = z.split((z.shape[1] - len(self.frequencies), len(self.frequencies)), 1)
+        log_p: Tensor = self.law.log_prob(code) + (label @ self.frequencies).log()
+        return log_p
 
 
 PRIORS: dict[str, type[Prior]] = {"normal": NormalPrior, "uniform": UniformPrior}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 from torch import nn
 
 from genlearn.train.schedules import Schedule
-from genlearn.words import unknown
+from genlearn.words import call, unknown
 
 OptimizerName: TypeAlias = Literal[
     "sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop", "adam", "adamw", "adamax", "nadam", "radam"
@@ -40,7 +40,7 @@ class Optimizer:
     `lr` and `momentum` are numbers or schedules of the images that the player has seen. `momentum` and `nesterov` use
     the momentum (v <- m v + g, p <- p - lr v), the Adam family uses `betas`. Weight decay falls on matrices and
     kernels, not on biases. Rates live in tensors, which a step reads and `schedule` fills.
-    Raises ValueError for an unknown name, a rate that is not positive, and text that is no schedule.
+    Raises ValueError for an unknown name, a number out of its range, and text that is no schedule.
     """
 
     name: OptimizerName = "adam"
@@ -49,12 +49,42 @@ class Optimizer:
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
 
+    expected: ClassVar[str] = "an optimiser such as sgd, or adam(2e-4, betas=0.5,0.999)"
+
     def __post_init__(self) -> None:
         if self.name not in _CLASSES:
             raise ValueError(unknown("optimiser", self.name, tuple(_CLASSES)))
-        Schedule.parse(self.momentum)
         if not Schedule.parse(self.lr).start > 0:
             raise ValueError(f"lr is {self.lr!r}, expected a rate above 0")
+        if not 0 <= Schedule.parse(self.momentum).start <= 1:
+            raise ValueError(f"momentum is {self.momentum!r}, expected a number between 0 and 1")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas is {self.betas!r}, expected two numbers from 0 to below 1, such as 0.9,0.999")
+        if not self.weight_decay >= 0:
+            raise ValueError(f"weight_decay is {self.weight_decay!r}, expected 0 or more")
+
+    @classmethod
+    def parse(cls, text: str, default: Optimizer | None = None) -> Optimizer:
+        """An optimiser from text, NAME or NAME(rate, option=value ..); what it leaves out is as in `default`.
+
+        The options are momentum, betas and weight_decay; rates and momentum may be schedules. A one-line ValueError if
+        the text is none.
+        """
+        changes: dict[str, Any] = {}
+        try:
+            name, arguments, named = call(text)
+            if arguments:
+                (changes["lr"],) = (_number(argument) for argument in arguments)
+            for key, value in named.items():
+                if key == "betas":
+                    changes[key] = tuple(float(beta) for beta in value.split(","))
+                elif key in ("lr", "momentum", "weight_decay") and key not in changes:
+                    changes[key] = float(value) if key == "weight_decay" else _number(value)
+                else:
+                    raise ValueError(key)
+        except ValueError:
+            raise ValueError(f"{text!r} is no optimiser, expected {cls.expected}") from None
+        return replace(default or cls(), **changes, name=name)  # type: ignore[arg-type]
 
     def build(self, parameters: Iterable[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
         """The torch optimiser over named parameters, at the first value of its schedules."""
@@ -84,3 +114,12 @@ class Optimizer:
             group["lr"].fill_(lr)
             if self.name in _MOMENTUM:
                 group["momentum"] = Schedule.parse(self.momentum)(images)
+
+
+def _number(text: str) -> float | str:
+    """A number, or the text of a schedule; ValueError for any other."""
+    try:
+        return float(text)
+    except ValueError:
+        Schedule.parse(text)
+        return text

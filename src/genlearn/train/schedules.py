@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import ClassVar, Literal
 
 _NAMES = ("constant", "exponential", "inverse", "linear")
 _SYNTAX = (
@@ -32,6 +32,8 @@ class Schedule:
     start: float
     end: float = 0.0
     scale: float = math.inf
+
+    expected: ClassVar[str] = "a schedule such as linear(0.1, 0, over=1e6)"
 
     def __call__(self, images: float) -> float:
         if self.name == "exponential":
