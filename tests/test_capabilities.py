@@ -341,3 +341,20 @@ def test_a_decoder_of_another_shape_is_named(digits, monkeypatch):
     monkeypatch.setattr(VAE, "_decode", lambda self, nets, z: nets.decoder(z)[:, :63])
     with pytest.raises(ValueError, match=r"VAE drew images of shape \(100, 63\), expected \(100, 64\) or rows"):
         model.sample(2)
+
+
+def test_truncation_keeps_z_near_the_middle(digits):
+    """Each image is that of its own code, cut; models without a normal z say so."""
+    model = GAN.from_preset("tiny", random_state=0, epochs=1).fit(digits[:200])
+    codes = []
+    model.nets_.G.register_forward_pre_hook(lambda module, inputs: codes.append(inputs[0]))
+    near, whole = (model.sample(50, truncation=t, random_state=0) for t in (0.5, None))
+    assert codes[0].abs().max() <= 0.5 < codes[1].abs().max()
+    assert not np.array_equal(near, whole)
+    assert np.array_equal(near[:7], model.sample(7, truncation=0.5, random_state=0))
+    assert np.array_equal(whole, model.sample(50, random_state=0))
+    with pytest.raises(ValueError, match="but a RBM draws no z"):
+        RBM.from_preset("tiny", random_state=0).fit(digits[:200]).sample(2, truncation=0.5)
+    uniform = GAN.from_preset("tiny", prior="uniform", random_state=0, epochs=1).fit(digits[:200])
+    with pytest.raises(ValueError, match="z is not normal"):
+        uniform.sample(2, truncation=0.5)

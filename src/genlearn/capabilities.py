@@ -44,19 +44,26 @@ class Capabilities(Hooks, BaseEstimator):
 
     @available_if(can_sample)
     def sample(
-        self, n: int = 1, *, y: ArrayLike | None = None, random_state: Any = None, nets: Nets | None = None
+        self,
+        n: int = 1,
+        *,
+        y: ArrayLike | None = None,
+        truncation: float | None = None,
+        random_state: Any = None,
+        nets: Nets | None = None,
     ) -> NDArray[Any]:
         """n images, in the shape, type and range that `fit` was given.
 
-        y: the class to draw, one label (or its name) or n of them, of models that know classes. Image i depends on the
-        seed, on i and on its label alone, not on n.
+        y: the class to draw, one label (or its name) or n of them, of models that know classes. truncation: the largest
+        coordinate of z, where its law is normal: better images, less varied ones (training knows no truncation). Image
+        i depends on the seed, on i and on its label alone, not on n.
         """
         if n < 0:
             raise ValueError(f"n is {n}, expected the number of images, 0 or more")
         nets, block = self._nets(nets), self.border_.block
         classes = None if y is None else self._chosen(np.asarray(y), n)
         blocks = []
-        with self._answering(nets):
+        with self._answering(nets), self._truncated(nets, truncation):
             for b, rng in enumerate(self._generators(n, random_state, nets, "samples")):
                 if classes is None:
                     images = self._draw(nets, block, rng)
@@ -69,6 +76,17 @@ class Capabilities(Hooks, BaseEstimator):
                     )
                 blocks.append(images.cpu())
         return self.border_.outward(torch.cat(blocks)[:n] if blocks else torch.empty(0, *self.border_.shape))
+
+    @contextmanager
+    def _truncated(self, nets: Any, threshold: float | None) -> Iterator[None]:
+        if threshold is None:
+            yield
+        elif "prior" in nets:
+            with nets.prior.truncated(threshold):
+                yield
+        else:
+            name = type(self).__name__
+            raise ValueError(f"truncation is {threshold}, but a {name} draws no z; the usual fix is to leave it out")
 
     def _draw(self, nets: Any, n: int, rng: torch.Generator) -> Tensor:
         """n images: the decoded draws of the prior, the end of a chain, or the model's own way."""

@@ -3,31 +3,45 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
 
 from genlearn import draw
 from genlearn._types import Nets
 from genlearn.data import Data
 from genlearn.estimator import GenerativeEstimator, seeds
 from genlearn.files import write_atomically
-from genlearn.metrics import parzen
+from genlearn.metrics import histogram_kl, parzen
+from genlearn.metrics.arrays import as_rows
 from genlearn.train import Monitor
 from genlearn.words import unknown
 
 STEPS = 100
+KNOWS_BY_HEART = 0.5  # of the way from training images to samples
+HEART = (
+    ": it learns them by heart; what helps: more images, penalty='r1(5)', instance_noise, a smaller D, an earlier end"
+)
+COLLAPSED = 0.7  # of the mean distance between images
+REMEDIES = (
+    ": modes are missing; what helps: pack=4, minibatch='discrimination', loss='relativistic' with "
+    "penalty='r1(0.5)+r2(0.5)', or a wgan-gp"
+)
 GRADIENTS = "gradients"  # the norm of every layer's gradient, which the loop itself writes down
 
 
 def choose(estimator: GenerativeEstimator, data: Data, folder: Path, names: Sequence[str]) -> list[Monitor]:
     """The monitors that a model can have, once an epoch or 10,000 images.
 
-    Samples (into `folder`), error, and a score that needs no estimate of log Z always; others by name: score, parzen,
-    gradients. ValueError for a name that there is not.
+    Samples (into `folder`), error, a score that needs no estimate of log Z, collapse and verdicts of adversarial nets
+    always; others by name: score, parzen, gradients. ValueError for a name that there is not.
     """
     every, seed = max(len(data.train), 10_000), seeds(estimator.random_state).watch % 2**32
-    known: dict[str, tuple[bool, Callable[[Nets, int], dict[str, float]]]] = {}
+    known: dict[str, tuple[bool, Callable[[Nets, int], Mapping[str, float | str]]]] = {}
     if hasattr(estimator, "sample"):
         known["samples"] = (True, Samples(estimator, folder, data, seed))
         if len(data.valid):
@@ -36,6 +50,10 @@ def choose(estimator: GenerativeEstimator, data: Data, folder: Path, names: Sequ
         known["score"] = (True, Score(estimator, data, "score" in names))
     if hasattr(estimator, "predict") and estimator._n_classes and len(data.valid) and data.valid.y is not None:
         known["error"] = (True, Error(estimator, data))
+    if hasattr(estimator, "discriminate"):
+        known["collapse"] = (True, Collapse(estimator, data, seed))
+        if len(data.valid):
+            known["verdicts"] = (True, Verdicts(estimator, data, seed))
     for name in names:
         if name not in (*known, GRADIENTS):
             raise ValueError(unknown("monitor", name, (*known, GRADIENTS)))
@@ -110,3 +128,83 @@ class Parzen:
         valid = self.data.valid.x[:1000]
         samples = self.estimator.sample(10_000, random_state=self.seed, nets=nets)
         return {"valid/parzen": parzen(samples, valid, valid).value}
+
+
+@dataclass
+class Verdicts:
+    """What D says of 500 training and validation images and of samples, and how far it knows its training set by heart.
+
+    Overfitting: (E D(train) - E D(valid)) / (E D(train) - E D(samples)), 0 where D takes validation images for training
+    ones, 1 where it takes them for samples (Karras et al. 2020 (ADA), equation 1).
+    """
+
+    estimator: Any
+    data: Data
+    seed: int
+
+    def __call__(self, nets: Nets, images: int) -> dict[str, float | str]:
+        model, n = self.estimator, min(500, len(self.data.train), len(self.data.valid))
+        n -= n % model.pack
+        if n < max(2, model.pack):
+            return {}
+        parts = {"training": self.data.train, "validation": self.data.valid}
+        labels: dict[str, NDArray[Any] | None] = dict.fromkeys(parts)
+        if model._n_classes:
+            if any(part.y is None or not (part.y[:n] >= 0).all() for part in parts.values()):
+                return {}  # D cannot judge an image whose label nobody knows
+            labels = {name: part.y[:n].numpy() for name, part in parts.items() if part.y is not None}
+        outputs = {
+            name: float(model.discriminate(part.x[:n], labels[name], nets=nets).mean()) for name, part in parts.items()
+        }
+        y = labels["training"]
+        samples = model.sample(n, y=y, random_state=self.seed, nets=nets)
+        outputs["samples"] = float(model.discriminate(samples, y, nets=nets).mean())
+        said: dict[str, float | str] = {f"D on {name}": value for name, value in outputs.items()}
+        gap = outputs["training"] - outputs["samples"]
+        if gap > 0:
+            overfitting = (outputs["training"] - outputs["validation"]) / gap
+            said["D overfitting"] = overfitting
+            said["verdicts"] = (
+                f"to D validation images are {overfitting:.0%} of the way from training images to samples"
+                + (HEART if overfitting > KNOWS_BY_HEART else ".")
+            )
+        return said
+
+
+@dataclass
+class Collapse:
+    """How much samples differ, beside images: 200 of the same codes each time; where labels are known, their classes.
+
+    The class of a sample is that of the nearest of 2,000 training images.
+    """
+
+    estimator: Any
+    data: Data
+    seed: int
+
+    def __call__(self, nets: Nets, images: int) -> dict[str, float | str]:
+        train = self.data.train
+        rows = as_rows(train.x[:2000], "images")
+        samples = as_rows(self.estimator.sample(200, random_state=self.seed, nets=nets), "samples")
+        variety = float(torch.pdist(samples).mean() / torch.pdist(rows[:200]).mean().clamp_min(1e-12))
+        said: dict[str, float | str] = {"variety": variety}
+        missing = ""
+        if train.y is not None and len(self.data.classes) > 1 and bool((train.y[: len(rows)] >= 0).all()):
+            classes = train.y[: len(rows)]
+            counts = classes[torch.cdist(samples, rows).argmin(1)].bincount(minlength=len(self.data.classes))
+            given = classes.bincount(minlength=len(self.data.classes)).double() / len(classes)
+            present = given > 0
+            said["classes hit"] = float((counts[present] > 0).sum())
+            said["reverse KL of classes"] = histogram_kl(counts[present], given[present])
+            # A class that 200 honest samples would miss less than once in 10,000 times.
+            lost = [
+                self.data.classes[i] for i in ((counts == 0) & ((1 - given) ** 200 < 1e-4)).nonzero()[:, 0].tolist()
+            ]
+            missing = (
+                f", and none is of the class{'' if len(lost) == 1 else 'es'} {', '.join(lost[:5])}" if lost else ""
+            )
+        collapsed = variety < COLLAPSED or missing
+        said["collapse"] = (
+            f"samples differ {variety:.2f} times as much as images do{missing}{REMEDIES if collapsed else '.'}"
+        )
+        return said

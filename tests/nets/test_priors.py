@@ -75,3 +75,27 @@ def test_codes_with_classes():
     )
     inside = -2 * math.log(2 * math.sqrt(3))
     assert law.log_prob(codes).tolist() == pytest.approx([inside + math.log(p) for p in (0.75, 0.25, 0.25)])
+
+
+def test_a_truncated_normal_law():
+    """As torch.distributions would have it: N(0, 1) given |z| <= 0.7; the law itself again afterwards."""
+    law, t, n = NormalPrior(3), 0.7, 30_000
+    with law.truncated(t):
+        z = law.draw(n, make_rng(0))
+        with LabelledPrior(law, 2).truncated(t):
+            assert LabelledPrior(law, 2).draw(n, make_rng(0))[:, :3].abs().max() <= t
+    law.threshold = None
+    assert z.dtype == torch.float32 and z.abs().max() <= t and z.abs().max() > 0.69
+    normal = Normal(0.0, 1.0)
+    share = 2 * normal.cdf(torch.tensor(t)).item() - 1
+    for edge in (-0.4, 0.0, 0.3):
+        expected = (normal.cdf(torch.tensor(edge)) - normal.cdf(torch.tensor(-t))).item() / share
+        assert abs((z < edge).float().mean().item() - expected) < 5 * 0.5 / (3 * n) ** 0.5
+    with law.truncated(0.1):
+        pass
+    assert law.draw(1000, make_rng(0)).abs().max() > 2
+    for broken in (0.0, -1.0, math.nan):
+        with pytest.raises(ValueError, match="expected a number above 0"), law.truncated(broken):
+            pass
+    with pytest.raises(ValueError, match="z is not normal"), UniformPrior(2).truncated(1.0):
+        pass

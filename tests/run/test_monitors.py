@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from genlearn.data import Data, load
 from genlearn.draw import grid
 from genlearn.estimator import seeds
 from genlearn.metrics import parzen
+from genlearn.models.conditional_gan import ConditionalGAN
 from genlearn.models.conditional_rbm import ConditionalRBM
 from genlearn.models.deep_autoencoder import DeepAutoencoder
 from genlearn.models.gan import GAN
@@ -52,7 +55,7 @@ def test_what_a_model_can_be_watched_by(vae, classifier, data, tmp_path):
     assert list(chosen(vae, data, tmp_path)) == ["samples", "score"]
     assert list(chosen(vae, data, tmp_path, ["parzen", "gradients"])) == ["samples", "parzen", "score"]
     assert list(chosen(classifier, data, tmp_path)) == ["samples", "score", "error"]
-    assert list(chosen(GAN(), data, tmp_path)) == ["samples"]
+    assert list(chosen(GAN(), data, tmp_path)) == ["samples", "collapse", "verdicts"]
     assert list(chosen(DeepAutoencoder(), data, tmp_path)) == []
     nothing = dataclasses.replace(data.valid, x=data.valid.x[:0], y=data.valid.y[:0])
     assert list(chosen(classifier, dataclasses.replace(data, valid=nothing), tmp_path)) == ["samples"]
@@ -132,3 +135,60 @@ def test_parzen_is_that_of_validation_images(vae, data, monkeypatch):
         assert look(nets, 0) == {"valid/parzen": expected}
     assert asked == [(10_000, 11)] * 2
     assert look(vae.nets_, 0) != look(vae.averaged_nets_, 0)
+
+
+@pytest.fixture(scope="module")
+def gan(data) -> GAN:
+    return GAN.from_preset("tiny", **COMMON, hidden_d=()).fit(data)
+
+
+def test_what_d_says(gan, data, tmp_path):
+    """Means of D over 500 training and validation images and over samples, and how far it knows the former by heart."""
+    look = chosen(gan, data, tmp_path)["verdicts"].run
+    said = look(gan.nets_, 0)
+    n = min(500, len(data.valid))
+    samples = gan.sample(n, random_state=seeds(3).watch % 2**32, nets=gan.nets_)
+    for name, x in (("training", data.train.x[:n]), ("validation", data.valid.x[:n]), ("samples", samples)):
+        expected = gan.nets_.D(torch.as_tensor(x).flatten(1) / 255).mean()
+        assert said[f"D on {name}"] == pytest.approx(expected.item(), abs=1e-5)
+        assert gan.discriminate(x, nets=gan.nets_).shape == (n,)
+    # A linear D along the line from samples to training images.
+    nets = copy.deepcopy(gan.nets_)
+    difference = (data.train.x[:n] / 255.0).mean(0).flatten() - torch.as_tensor(samples / 255.0).mean(0).flatten()
+    nets.D.out.weight.data.copy_(difference[None])
+    for x, overfitting in ((torch.as_tensor(samples), 1.0), (data.train.x[:n], 0.0)):
+        other = dataclasses.replace(data, valid=dataclasses.replace(data.valid, x=x, y=None))
+        said = chosen(gan, other, tmp_path)["verdicts"].run(nets, 0)
+        assert said["D on training"] > said["D on samples"]
+        assert said["D overfitting"] == pytest.approx(overfitting, abs=1e-3)
+        assert ("learns them by heart; what helps" in said["verdicts"]) == (overfitting == 1)
+    nets.D.out.weight.data.mul_(-1)
+    assert "D overfitting" not in chosen(gan, data, tmp_path)["verdicts"].run(nets, 0)
+
+
+def test_collapse_is_said_with_its_remedies(gan, data, tmp_path, monkeypatch):
+    """Samples that are training images are as varied; copies of one are not, and miss nine classes."""
+    look = chosen(gan, data, tmp_path)["collapse"].run
+    x, y = data.train.x, data.train.y
+    monkeypatch.setattr(GAN, "sample", lambda self, n, random_state, nets: x[-n:].numpy())
+    fine = look(gan.nets_, 0)
+    assert fine["variety"] == pytest.approx(1, abs=0.1)
+    assert fine["classes hit"] == 10
+    assert fine["reverse KL of classes"] < 0.1
+    assert fine["collapse"].endswith("as images do.")
+    monkeypatch.setattr(GAN, "sample", lambda self, n, random_state, nets: x[:1].expand(n, 1, 8, 8).numpy())
+    bad = look(gan.nets_, 0)
+    assert (bad["variety"], bad["classes hit"]) == (0, 1)
+    assert bad["reverse KL of classes"] == pytest.approx(-math.log((y == y[0]).double().mean().item()), abs=1e-6)
+    assert "none is of the classes" in bad["collapse"] and "what helps: pack=4" in bad["collapse"]
+
+
+def test_d_of_packs_and_of_labels_is_watched_too(data, tmp_path):
+    known = dataclasses.replace(data, valid=load("digits").valid)
+    for model, parts in (
+        (GAN.from_preset("tiny", pack=2, **COMMON), data),
+        (ConditionalGAN.from_preset("tiny", **COMMON), known),
+    ):
+        said = chosen(model.fit(parts), parts, tmp_path)["verdicts"].run(model.nets_, 0)
+        assert np.isfinite([said[f"D on {name}"] for name in ("training", "validation", "samples")]).all()
+    assert chosen(model, data, tmp_path)["verdicts"].run(model.nets_, 0) == {}  # labels that nobody knows

@@ -127,6 +127,7 @@ def _print_end(run: Run, as_json: bool) -> None:
         "images": record["images"],
         "seconds": record["seconds"],
         "final": final,
+        "said": journal.sentences,
         "model": str(run.path / "model"),
         "samples": str(samples[-1]) if samples else None,
     }
@@ -135,6 +136,7 @@ def _print_end(run: Run, as_json: bool) -> None:
         say(f"stopped after {record['images']:,} images; continue with: genlearn train --resume {run.path}")
     lines = [f"{record['status']}: {record['images']:,} images in {record['seconds']:.1f} s"]
     lines += [f"  {name:<24}{value:.5g}" for name, value in final.items()]
+    lines += [f"  {name}: {sentence}" for name, sentence in journal.sentences.items()]
     lines += [f"model    {content['model']}", f"samples  {content['samples'] or 'none'}"]
     if not stopped:
         lines += [f"next     genlearn evaluate {run.path}", f"         genlearn report {run.path}"]

@@ -28,6 +28,9 @@ def sample(
     n: Annotated[int, Option("--n", min=1, help="How many.")] = 64,
     seed: Annotated[int, Option(help="Image i depends on the seed and on i alone.")] = 0,
     y: Annotated[str | None, Option("--class", help="The class to draw, by name or label.")] = None,
+    truncation: Annotated[
+        float | None, Option(help="Largest coordinate of z, where its law is normal: better, less varied images.")
+    ] = None,
     out: Annotated[
         Path | None,
         Option(help="A grid (.png), the array (.npy) or a folder of PNGs [default: RUN/samples-[CLASS-]SEED.png]."),
@@ -43,7 +46,8 @@ def sample(
         raise ValueError(f"{type(model).__name__} has no sampler; genlearn models lists what each model can do")
     out = out or run / f"samples-{seed if y is None else f'{y}-{seed}'}.png"
     with watched():
-        x = model.sample(n, y=None if y is None else _label(model, y), random_state=seed)
+        label = None if y is None else _label(model, y)
+        x = model.sample(n, y=label, truncation=truncation, random_state=seed)
         reference = Run.open(run).data().train.x[:1000].numpy() if x.ndim == 2 and not saved else None
         _write(x, out, reference)
     answer(as_json, {"samples": str(out), "n": n, "seed": seed}, f"{n:,} samples in {out}")

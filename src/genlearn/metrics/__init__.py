@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from .classification import error_rate
 from .likelihood import from_likelihoods, independent_pixels, likelihood_result, parzen, parzen_log_prob, pixel_moments
+from .modes import Coverage, histogram_kl, mode_coverage
 from .neighbours import nearest, nearest_train
 from .protocol import METRICS, Likelihoods, Metric, Sample, Seeds, Subject, evaluate
 from .result import Result, bootstrap, mean, median, percentiles, resample
 
 __all__ = [
     "METRICS",
+    "Coverage",
     "Likelihoods",
     "Metric",
     "Result",
@@ -20,10 +22,12 @@ __all__ = [
     "error_rate",
     "evaluate",
     "from_likelihoods",
+    "histogram_kl",
     "independent_pixels",
     "likelihood_result",
     "mean",
     "median",
+    "mode_coverage",
     "nearest",
     "nearest_train",
     "parzen",

@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -163,11 +165,15 @@ class Adversarial(GenerativeEstimator):
         sd = Schedule.parse(self.instance_noise)(batch.seen)
         if sd:
             x, fake = (v + sd * normal(v.shape, rng, v.dtype) for v in (x, fake))
-        if self.pack > 1:
-            if len(x) % self.pack:
-                raise ValueError(f"{len(x)} images are at hand for packs of {self.pack}, expected a multiple of it")
-            x, fake = (v.unflatten(0, (-1, self.pack)).flatten(1, 2) for v in (x, fake))
-        return x, fake
+        return self._packed(x), self._packed(fake)
+
+    def _packed(self, x: Tensor) -> Tensor:
+        if self.pack == 1:
+            return x
+        if len(x) % self.pack:
+            raise ValueError(f"{len(x)} images are at hand for packs of {self.pack}, expected a multiple of it")
+        packs: Tensor = x.unflatten(0, (-1, self.pack)).flatten(1, 2)
+        return packs
 
     def _judge(self, nets: Any, x: Tensor, fake: Tensor, batch: Batch, rng: Rng) -> tuple[Tensor, Tensor]:
         """D's outputs on data and on samples [B]; by one pass, row beside row, where rows are apart."""
@@ -180,7 +186,7 @@ class Adversarial(GenerativeEstimator):
     def _d_terms(
         self, nets: Any, x: Tensor, fake: Tensor, real: Tensor, false: Tensor, batch: Batch, rng: Rng
     ) -> tuple[Tensor, Logs]:
-        loss = self._pair.d(real, false, 1 - self.smoothing)
+        loss: Tensor = self._pair.d(real, false, 1 - self.smoothing)
         logs = {"on data": real.mean(), "on samples": false.mean(), "difference": real.mean() - false.mean()}
         if self._pair.boundary is not None:
             # The shares of data and of samples that D takes for what they are.
@@ -225,6 +231,22 @@ class Adversarial(GenerativeEstimator):
     def _decode(self, nets: Any, z: Tensor) -> Tensor:
         x: Tensor = nets.G(z)
         return x
+
+    def discriminate(self, X: Any, y: Any = None, *, nets: Nets | None = None) -> NDArray[Any]:
+        """D's outputs for images [n], logits or a critic's values; of packs [n // pack]. y [n]: their labels, where D
+        is told.
+
+        Without noise and dropout. Raises ValueError in one line for other images than `fit` saw.
+        """
+        used: Any = self._nets(nets)
+        with self._answering(used):
+            x = self._inside(self._read(X), used)
+            labels = None if y is None else self.border_.index(self.border_.labels(np.asarray(y))).to(x.device)
+            outputs = []
+            for rows in torch.arange(len(x) - len(x) % self.pack, device=x.device).split(500 * self.pack):
+                batch = Batch(x[rows], None if labels is None else labels[rows])
+                outputs.append(used.D(self._shown(self._packed(batch.x), batch)).view(-1))
+            return self.border_.answer(torch.cat(outputs))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -29,13 +31,40 @@ class Prior(nn.Module):
         """log p(z) in nats: [n, d] -> [n]."""
         raise NotImplementedError
 
+    @contextmanager
+    def truncated(self, threshold: float) -> Iterator[None]:
+        """`draw` within gives no coordinate above the threshold: samples nearer to the middle, and to one another.
+
+        Raises ValueError where the law is not normal, or the threshold not positive. Brock et al. 2019, section 3.1.
+        """
+        raise ValueError(f"truncation is {threshold}, but z is not normal; the usual fix is to leave it out")
+        yield
+
 
 class NormalPrior(Prior):
     """N(0, I)."""
 
+    threshold: float | None = None
+
     def draw(self, n: int, rng: torch.Generator) -> Float[Tensor, "{n} d"]:
         """n independent codes [n, d]."""
-        return normal((n, len(self.mean)), rng, self.mean.dtype)
+        shape = (n, len(self.mean))
+        if self.threshold is None:
+            return normal(shape, rng, self.mean.dtype)
+        edge = 0.5 * math.erfc(self.threshold / math.sqrt(2))  # the inverse of the distribution, between its edges
+        z: Tensor = torch.special.ndtri(uniform(shape, rng, torch.float64, edge, 1 - edge)).to(self.mean.dtype)
+        return z.clamp_(-self.threshold, self.threshold)
+
+    @contextmanager
+    def truncated(self, threshold: float) -> Iterator[None]:
+        """As `Prior.truncated`."""
+        if not threshold > 0:
+            raise ValueError(f"truncation is {threshold}, expected a number above 0, such as 0.7")
+        self.threshold = threshold
+        try:
+            yield
+        finally:
+            self.threshold = None
 
     def log_prob(self, z: Float[Tensor, "n d"]) -> Float[Tensor, "n"]:
         """log p(z) in nats: [n, d] -> [n]."""
@@ -102,6 +131,12 @@ class LabelledPrior(Prior):
     def draw(self, n: int, rng: torch.Generator) -> Float[Tensor, "{n} d"]:
         """n independent codes [n, d + K]."""
         return torch.cat([self.law.draw(n, rng), one_of(self.frequencies.expand(n, -1), rng)], 1)
+
+    @contextmanager
+    def truncated(self, threshold: float) -> Iterator[None]:
+        """As `Prior.truncated`, of z."""
+        with self.law.truncated(threshold):
+            yield
 
     def draw_classes(self, y: Int[Tensor, "n"], rng: torch.Generator) -> Float[Tensor, "n d"]:
         """A code of each of the classes y [n]."""

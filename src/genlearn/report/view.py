@@ -41,6 +41,7 @@ class View:
     record: Mapping[str, Any]
     results: list[Result]
     curves: list[Picture]
+    said: list[str]
     progress: list[Picture]
     training: Picture
     samples: Picture | None = None
@@ -66,6 +67,7 @@ def view(run: Run) -> View:
         record=run.record,
         results=run.results(),
         curves=charts(run.journal()),
+        said=list(run.journal().sentences.values()),
         progress=progress(run, 1.0 if is_plane(data) else 0.5),
         training=sheet(train, f"{len(train)} training examples of {data.name}", train),
         **drawn,
