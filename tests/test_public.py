@@ -11,7 +11,7 @@ import pytest
 PACKAGES = ["genlearn.maths", "genlearn.nets", "genlearn.losses", "genlearn.samplers", "genlearn.train"]
 INTERNAL = {
     "genlearn.maths": {"AnnealedPath", "checked", "estimate", "gibbs", "sweep", "thinned", "thresholds", "unit"},
-    "genlearn.nets": {"halvings", "image_shape", "states"},
+    "genlearn.nets": {"doublings", "halvings", "image_shape", "states"},
     "genlearn.train": {
         "checked",
         "signalled",

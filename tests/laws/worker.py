@@ -14,6 +14,7 @@ from genlearn.models.conditional_gan import ConditionalGAN
 from genlearn.models.conditional_rbm import ConditionalRBM
 from genlearn.models.dbm import DBM
 from genlearn.models.dbn import DBN
+from genlearn.models.dcgan import DCGAN
 from genlearn.models.deep_autoencoder import DeepAutoencoder
 from genlearn.models.gan import GAN
 from genlearn.models.rbm import RBM
@@ -52,6 +53,7 @@ GAMES = {
     "conditional-gan": ConditionalGAN(hidden=(30,), hidden_d=(30,), loss="relativistic", **COMMON),
     "gan-minibatch": GAN(hidden=(30,), hidden_d=(30,), minibatch="discrimination", feature_matching=0.5, **COMMON),
     "gan-packs": GAN(hidden=(30,), hidden_d=(30,), minibatch="deviation", pack=2, history=0.1, **COMMON),
+    "dcgan": DCGAN(width=4, n_latent=3, ema=500.0, penalty="r1(1)", **{**COMMON, "images": 300, "epochs": None}),
     "proof": Proof(n_latent=3, hidden=(20,), ema=500.0, **COMMON),
     "gan-joint": GAN.from_preset(
         "goodfellow-2014", **{**COMMON, "hidden": (30,), "hidden_d": (20, 20), "learning_rate": 0.1}
@@ -72,7 +74,11 @@ def main(path: str, environment: dict[str, str]) -> None:
             if name == "vae-bf16":  # it must run; equality is for float64
                 continue
             nets = {"": model.nets_} | ({} if model.averaged_nets_ is None else {"ema.": model.averaged_nets_})
-            state |= {f"{name}.{k}{n}": t.clone() for k, net in nets.items() for n, t in net.state_dict().items()}
+            state |= {
+                f"{name}.{k}{n}": t.clone(memory_format=torch.contiguous_format)
+                for k, net in nets.items()
+                for n, t in net.state_dict().items()
+            }
         if world()[0] == 0:
             save_file(state, path)
     # Gloo's threads sometimes abort the interpreter's own exit.

@@ -382,3 +382,23 @@ def test_folders_are_made_and_a_start_empties_them(tmp_path):
 def test_to_resume_takes_a_keeper():
     with pytest.raises(ValueError, match="resume=True without a keeper"):
         Training(nets(), [Stage("s", [Player("x", ("x",), pull("x"), SGD)])], stream(), make_rng(0)).run(resume=True)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "adagrad", "rmsprop"])
+def test_a_gradient_of_another_layout_moves_the_right_weights(optimizer):
+    """Kernels lie channels last; a gradient may not, or may be one number for all. Fused optimisers go through memory."""
+    net = nn.Conv2d(3, 4, 2).to(memory_format=torch.channels_last)
+    direction = torch.randn(4, 3, 2, 2, generator=make_rng(0))
+    direction += 0.1 * direction.sign()
+
+    def loss(nets, batch, rng):
+        return (nets["net"].weight * direction).sum() + nets["net"].bias.sum(), {}
+
+    before = net.weight.detach().clone()
+    player = Player("net", ("net",), loss, Optimizer(optimizer, lr=0.01))
+    stream = Stream(torch.zeros(4, 1), None, 4, 0)
+    Game(Stage("play", [player]), Nets(net=net)).round(stream, make_rng(0), 0)
+    moved = before - net.weight
+    assert torch.equal(moved.sign(), direction.sign())
+    if optimizer in ("sgd", "momentum"):
+        torch.testing.assert_close(moved, 0.01 * direction, atol=1e-6, rtol=1e-4)

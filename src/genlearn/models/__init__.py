@@ -15,6 +15,7 @@ _MODELS = {
     "vae": "genlearn.models.vae:VAE",
     "gan": "genlearn.models.gan:GAN",
     "conditional-gan": "genlearn.models.conditional_gan:ConditionalGAN",
+    "dcgan": "genlearn.models.dcgan:DCGAN",
     "wgan": "genlearn.models.wgan:WGAN",
     "wgan-gp": "genlearn.models.wgan_gp:WGANGP",
 }
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from genlearn.models.conditional_rbm import ConditionalRBM as ConditionalRBM
     from genlearn.models.dbm import DBM as DBM
     from genlearn.models.dbn import DBN as DBN
+    from genlearn.models.dcgan import DCGAN as DCGAN
     from genlearn.models.deep_autoencoder import DeepAutoencoder as DeepAutoencoder
     from genlearn.models.energy import EnergyModel as EnergyModel
     from genlearn.models.gan import GAN as GAN

@@ -3,6 +3,7 @@
 from genlearn.nets.boltzmann import RestrictedBoltzmann
 from genlearn.nets.constant import Constant
 from genlearn.nets.conv import BatchNorm, ConvDecoder, ConvEncoder
+from genlearn.nets.dcgan import DCGANDiscriminator, DCGANGenerator, init_normal
 from genlearn.nets.deep_belief import DeepBelief
 from genlearn.nets.deep_boltzmann import DeepBoltzmann, MeanFieldMLP
 from genlearn.nets.general_boltzmann import GeneralBoltzmann
@@ -18,6 +19,8 @@ __all__ = [
     "Constant",
     "ConvDecoder",
     "ConvEncoder",
+    "DCGANDiscriminator",
+    "DCGANGenerator",
     "DeepBelief",
     "DeepBoltzmann",
     "GaussianDensity",
@@ -35,5 +38,6 @@ __all__ = [
     "UniformPrior",
     "activation",
     "dropout",
+    "init_normal",
     "init_uniform",
 ]

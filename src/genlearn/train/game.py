@@ -150,7 +150,8 @@ class Playing:
                 scale = (self.player.clip / length.clamp_min(1e-12)).clamp_max(1.0)
                 gradients = list(torch._foreach_mul(gradients, scale))
         for p, g in zip(self.owned, gradients, strict=True):
-            p.grad = g
+            # Fused optimisers go through memory: a gradient of another layout would move the wrong weights.
+            p.grad = g if g.stride() == p.stride() else torch.empty_like(p).copy_(g)
         self.optimizer.step()
         for p in self.owned:
             p.grad = None
