@@ -386,7 +386,7 @@ def test_to_resume_takes_a_keeper():
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "adagrad", "rmsprop"])
 def test_a_gradient_of_another_layout_moves_the_right_weights(optimizer):
-    """Kernels lie channels last; a gradient may not, or may be one number for all. Fused optimisers go through memory."""
+    """Kernels lie channels last; a gradient may not, or be one number for all. Fused optimisers go through memory."""
     net = nn.Conv2d(3, 4, 2).to(memory_format=torch.channels_last)
     direction = torch.randn(4, 3, 2, 2, generator=make_rng(0))
     direction += 0.1 * direction.sign()
