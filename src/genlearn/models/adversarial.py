@@ -187,7 +187,7 @@ class Adversarial(GenerativeEstimator):
         self, nets: Any, x: Tensor, fake: Tensor, real: Tensor, false: Tensor, batch: Batch, rng: Rng
     ) -> tuple[Tensor, Logs]:
         loss: Tensor = self._pair.d(real, false, 1 - self.smoothing)
-        logs = {"on data": real.mean(), "on samples": false.mean(), "difference": real.mean() - false.mean()}
+        logs = {"difference": real.mean() - false.mean()}
         if self._pair.boundary is not None:
             # The shares of data and of samples that D takes for what they are.
             logs["right on data"] = (real > self._pair.boundary).float().mean()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -25,6 +25,12 @@ PAIRS = 12
 STEPS = 5
 SEED = 0
 BLOCK = 10_000
+TOGETHER: tuple[tuple[Callable[[str], bool], str, str], ...] = (
+    (lambda name: name.endswith("/loss"), "loss", "What training descends: a surrogate, no score."),
+    (lambda name: "/gradient" in name, "norm", "Norms of the gradients."),
+    (lambda name: name.startswith("D on "), "output of D", "Validation images below training ones: known by heart."),
+    (lambda name: "/right on " in name, "share", "Verdicts of D that are right."),
+)
 
 
 @dataclass(frozen=True)
@@ -153,13 +159,16 @@ def progress(run: Run, share: float) -> list[Picture]:
 
 
 def charts(journal: Journal) -> list[Picture]:
-    """Losses in one chart, each validation score in one, the rest in one."""
-    losses = [name for name in journal.names if name.endswith("/loss")]
-    scores = [name for name in journal.names if name.startswith("valid/")]
-    rest = [name for name in journal.names if name not in losses + scores]
-    plan = [(losses, "loss", "What training descends: a surrogate, no score.")]
-    plan += [([name], name.partition("/")[2], about(name.partition("/")[2])) for name in scores]
-    plan += [(rest, "", "Watched beside the loss.")]
+    """What belongs together in one chart, other values of monitors in one each, other values of players in one."""
+    names, plan = journal.names, []
+    for belongs, label, caption in TOGETHER:
+        group = [name for name in names if belongs(name)]
+        names = [name for name in names if name not in group]
+        plan.append((group, label, caption))
+    plan += [([name], name.partition("/")[2], about(name.partition("/")[2])) for name in names if "valid/" in name]
+    plan += [([name], name, "Watched now and then.") for name in names if "/" not in name]
+    rest = [name for name in names if "/" in name and "valid/" not in name]
+    plan.append((rest, "", "Watched beside the loss."))
     charted = []
     for names, label, caption in plan:
         lines = {name: journal.curve(name) for name in names}
