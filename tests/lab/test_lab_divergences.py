@@ -114,7 +114,7 @@ def test_w1_of_laws_and_of_samples():
 
 def test_a_law_that_is_none_is_refused_in_one_line(line):
     x, w = line
-    with pytest.raises(ValueError, match="expected .* sum 1; .* wider quadrature") as error:
+    with pytest.raises(ValueError, match=r"expected .* sum 1; .* wider quadrature") as error:
         lab.kl(lab.normal(x, 33), lab.normal(x), w)
     assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match="nothing negative"):
@@ -168,7 +168,7 @@ def test_supports_that_slide_apart(shift):
 
 
 def test_supports_refuse():
-    with pytest.raises(ValueError, match="shift is 2.5, expected a number from -2 to 2"):
+    with pytest.raises(ValueError, match=r"shift is 2\.5, expected a number from -2 to 2"):
         lab.supports(2.5)
     with pytest.raises(ValueError, match="did you mean 'points'"):
         lab.supports(1.0, "point")

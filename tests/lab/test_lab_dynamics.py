@@ -51,7 +51,7 @@ def test_eigenvalues(variant):
 
 
 def losses_of(variant):
-    """(L_G, L_D) at (theta, psi), of the losses and the penalty that models train with; 2 times, since D's has a half."""
+    """(L_G, L_D) at (theta, psi), of the losses that models train with (that of D twice: it has a half), and R1."""
 
     def real(psi):
         return (psi * 0.0)[None]

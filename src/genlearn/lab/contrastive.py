@@ -65,9 +65,9 @@ def learned_rbm(steps: int, seed: int, rate: float = 0.5) -> RestrictedBoltzmann
     for _ in range(steps):
         g = rate * (statistics(net, data, share) - statistics(net, v, (-net.free_energy(v)).softmax(0)))
         W, a, b = g.split([net.W.numel(), len(net.a), len(net.b)])
-        net.W += W.view_as(net.W)
-        net.a += a
-        net.b += b
+        net.W.add_(W.view_as(net.W))
+        net.a.add_(a)
+        net.b.add_(b)
     return net
 
 

@@ -16,7 +16,8 @@ def quadrature(low: float, high: float, n: int = 20_001) -> tuple[Array, Array]:
     """Nodes x [n] and weights w [n] of the trapezoid rule: sum_i w_i f(x_i) is about the integral of f.
 
     For smooth f that vanishes at both ends the error falls faster than any power of the step (Euler, Maclaurin), so a
-    few thousand nodes give Gaussian integrals to twelve digits; kinks cost the square of the step. Raises ValueError unless low < high and n >= 2.
+    few thousand nodes give Gaussian integrals to twelve digits; kinks cost the square of the step. Raises ValueError
+    unless low < high and n >= 2.
     """
     if not (low < high and n >= 2):
         raise ValueError(f"quadrature from {low} to {high} with {n} nodes, expected low < high and at least 2 nodes")
@@ -79,8 +80,8 @@ def cross_entropy(p: Array, q: Array, w: Weights = 1.0) -> float:
 def kl(p: Array, q: Array, w: Weights = 1.0) -> float:
     """KL(p, q) = E_p log(p / q), in nats: from 0, where p = q, to infinity, where q misses some of p. p, q [n].
 
-    Not symmetric: KL(p, q) punishes a q that misses some of p, KL(q, p) one that lies outside it. Kullback and Leibler
-    1951.
+    Not symmetric: KL(p, q) punishes a q that misses some of p, KL(q, p) one that lies outside it. A density that
+    underflows counts as missing: keep the quadrature within 38 standard deviations. Kullback and Leibler 1951.
     """
     checked(w, p, q)
     with np.errstate(invalid="ignore"):  # where both are 0, which `expectation` leaves out

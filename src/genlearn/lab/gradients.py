@@ -56,13 +56,20 @@ def gradient_by_depth(
     at least as 4^-depth; a linear network keeps it exactly. Raises ValueError for names that are none, depth < 1.
     Hochreiter 1991; Glorot and Bengio 2010; Ioffe and Szegedy 2015; He et al. 2016.
     """
-    for kind, name, known in (("activation", activation, ACTIVATIONS), ("normalisation", normalisation, NORMALISATIONS)):
+    for kind, name, known in (
+        ("activation", activation, ACTIVATIONS),
+        ("normalisation", normalisation, NORMALISATIONS),
+    ):
         if name not in known:
             raise ValueError(unknown(kind, name, known))
     if depth < 1:
         raise ValueError(f"depth is {depth}, expected 1 layer at least")
     rng = make_rng(seed)
-    phi, norm, gain = ACTIVATIONS[activation], NORMALISATIONS[normalisation], math.sqrt(2) if activation == "relu" else 1
+    phi, norm, gain = (
+        ACTIVATIONS[activation],
+        NORMALISATIONS[normalisation],
+        math.sqrt(2) if activation == "relu" else 1,
+    )
     h = [torch.randn(BATCH, width, generator=rng, dtype=torch.float64, requires_grad=True)]
     top = torch.randn(BATCH, width, generator=rng, dtype=torch.float64)
     for _ in range(depth):
@@ -90,9 +97,9 @@ def gradient_over_time(
         linear   s_t = U s_(t-1) + W x_t         tanh   s_t = tanh(U s_(t-1) + W x_t)
         gru, lstm   as in Cho et al. 2014 and Hochreiter and Schmidhuber 1997; the state of an LSTM is (h_t, c_t)
 
-    U: `scale` times an orthogonal matrix (one a gate), W: normal of variance 1 / width, x_t normal. gate: the bias of the
-    gate that keeps the state (forget gate of an LSTM, update gate of a GRU). L is linear in the last state. The linear
-    cell gives scale^(steps - t) exactly. Raises ValueError for a cell that is none of these.
+    U: `scale` times an orthogonal matrix (one a gate), W: normal of variance 1 / width, x_t normal. gate: the bias of
+    the gate that keeps the state (forget gate of an LSTM, update gate of a GRU). L is linear in the last state. The
+    linear cell gives scale^(steps - t) exactly. Raises ValueError for a cell that is none of these.
     Bengio, Simard and Frasconi 1994; Pascanu, Mikolov and Bengio 2013.
     """
     if cell not in CELLS:

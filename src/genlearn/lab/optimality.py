@@ -1,4 +1,4 @@
-"""The best discriminator and what the game is worth: theorem 1 of Goodfellow et al. 2014, in numbers; and saturation."""
+"""The best discriminator, what the game is worth (theorem 1 of Goodfellow et al. 2014), and saturation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def optimal_discriminator(p_data: Array, p_g: Array) -> Array:
 def sigmoid(a: Array) -> Array:
     """1 / (1 + exp(-a)) [n], without overflow."""
     small = np.exp(-np.abs(a))
-    return np.where(a >= 0, 1.0, small) / (1 + small)
+    probability: Array = np.where(a >= 0, 1.0, small) / (1 + small)
+    return probability
 
 
 def value(a: Array, p_data: Array, p_g: Array, w: Weights = 1.0) -> float:

@@ -37,7 +37,7 @@ def sliding_laws(shift: float, shape: Shape = "intervals") -> tuple[Array, Array
     if not abs(shift) <= 2:
         raise ValueError(f"shift is {shift}, expected a number from -2 to 2")
     cells = 1 if shape == "points" else round(1 / CELL)
-    x = CELL * (np.arange(-round(REACH / CELL), round((REACH + 1) / CELL)) + 0.5)
+    x = np.asarray(CELL * (np.arange(-round(REACH / CELL), round((REACH + 1) / CELL)) + 0.5), np.float64)
     p, q = np.zeros((2, len(x)))
     start = round(REACH / CELL)
     p[start : start + cells] = 1 / cells
@@ -55,6 +55,6 @@ def supports(shift: float, shape: Shape = "intervals") -> Supports:
     x, p, q = sliding_laws(shift, shape)
     near = [sliding_laws(max(-2.0, min(2.0, shift + h)), shape)[2] for h in (-CELL, CELL)]
     width = float(x @ (near[1] - near[0])) or math.inf
-    slopes = [(f(near[1]) - f(near[0])) / width for f in (lambda r: js(p, r), lambda r: wasserstein(p, r, x))]
-    d = js(p, q)
-    return Supports(kl(p, q), d, -math.log(4) + 2 * d, wasserstein(p, q, x), *slopes)
+    d, below, above = (js(p, r) for r in (q, *near))
+    w1, lower, upper = (wasserstein(p, r, x) for r in (q, *near))
+    return Supports(kl(p, q), d, -math.log(4) + 2 * d, w1, (above - below) / width, (upper - lower) / width)
