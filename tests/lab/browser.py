@@ -18,6 +18,9 @@ BINARY = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.
 QUIET = ("quic", "background-networking", "component-update", "sync", "extensions", "gpu", "default-apps")
 
 
+OWN = ("file:", "data:", "about:")
+
+
 class Browser:
     """One page in a headless browser; `problems` holds console errors, exceptions and requests to the outside."""
 
@@ -87,7 +90,7 @@ class Browser:
     def _look(self, message: Any) -> None:
         method, said = message.get("method"), message.get("params", {})
         if method == "Runtime.exceptionThrown" or (method == "Runtime.consoleAPICalled" and said["type"] == "error"):
-            self.problems.append(json.dumps(said)[:500])
+            self.problems.append(json.dumps(said)[:1500])
         elif method == "Log.entryAdded" and said["entry"]["level"] == "error":
             self.problems.append(said["entry"]["text"])
         elif method == "Network.requestWillBeSent" and not said["request"]["url"].startswith(

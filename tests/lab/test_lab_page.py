@@ -20,14 +20,16 @@ from genlearn.lab.mathml import mathml
 from genlearn.lab.page import figure
 from genlearn.lab.topic import limits
 
+HERE = "section:not([hidden])"
 TRAINED = {"start", "critic", "line", "ring"}  # topics that train for seconds
 QUICK = [name for name in lab.TOPICS if name not in TRAINED]
+SHOWN = [name for name in QUICK if name not in {"cd", "time"}]  # on the page of every commit
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """The page of the topics that need no training."""
-    return lab.write_lab(tmp_path_factory.mktemp("lab") / "lab.html", [lab.TOPICS[name] for name in QUICK])
+    """The page of the topics that take no time."""
+    return lab.write_lab(tmp_path_factory.mktemp("lab") / "lab.html", [lab.TOPICS[name] for name in SHOWN])
 
 
 @pytest.fixture(scope="module")
@@ -63,17 +65,20 @@ def corners(topic):
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_the_python_of_a_picture_gives_the_numbers_of_the_page(data, name):
+def test_the_python_of_a_picture_gives_its_numbers(data, name):
     topic = lab.TOPICS[name]
     for setting in corners(topic):
         result, printed = run(topic, setting)
         assert printed.strip()
         state = topic.state(**setting)
         for number in topic.numbers:
-            there = stored(data, name, setting, number.key)
-            assert figure(float(state[number.key])) == there
+            value = figure(float(state[number.key]))
+            if name in SHOWN:
+                assert stored(data, name, setting, number.key) == value
             if number.key in result._fields:
-                assert figure(float(getattr(result, number.key))) == there
+                assert figure(float(getattr(result, number.key))) == value
+            else:
+                assert re.search(rf"{state[number.key]:.9f}".rstrip("0")[:9], printed)
 
 
 @pytest.mark.slow
@@ -110,7 +115,7 @@ def test_a_topic_reads_its_controls_from_text():
     assert dirac.set({}) == dirac.start()
     assert lab.topic("depth").set({"residual": "True"})["residual"] is True
     for bad, said in (
-        ({"variant": "r2"}, "unknown value of variant 'r2': did you mean 'r1'"),
+        ({"variant": "wgan_gp"}, "unknown value of variant 'wgan_gp': did you mean 'wgan-gp'"),
         ({"speed": "1"}, "unknown control of dirac 'speed'"),
         ({"rate": "fast"}, "unknown value of rate 'fast': expected one of 0.05, 0.1, 0.2"),
     ):
@@ -132,7 +137,7 @@ def test_axes_hold_all_states():
 
 
 def test_formulas():
-    whole = r"D^*(x) = \frac{p_{data}(x)}{p_g(x)} \quad \sqrt{f'(0)^2} \le \KL"
+    whole = r"D^*(x) = \frac{p_{data}(x)}{p_g(x)} + \sqrt{f'(0)^2} \le \KL"
     tree = ElementTree.fromstring(mathml(whole))
     assert tree.tag == "math"
     assert [len(tree.findall(f".//{tag}")) for tag in ("mfrac", "msup", "msub", "msqrt")] == [1, 2, 2, 1]
@@ -142,7 +147,8 @@ def test_formulas():
         mathml(r"\foo")
     for topic in lab.TOPICS.values():
         for formula in topic.formulas:
-            ElementTree.fromstring(mathml(formula))
+            for part in formula.split(r"\quad"):
+                ElementTree.fromstring(mathml(part))
 
 
 class Links(HTMLParser):
@@ -167,15 +173,15 @@ def test_the_page_stands_alone(page, data):
     assert links.loads == ["data:,"] and not links.open
     text = page.read_text()
     assert "http://" not in text.replace("http://www.w3.org/2000/svg", "") and "https://" not in text
-    assert [t["name"] for t in data["topics"]] == QUICK
-    assert page.stat().st_size < 1_500_000
+    assert [t["name"] for t in data["topics"]] == SHOWN
+    assert page.stat().st_size < 2_000_000
 
 
 def test_pictures_for_print():
-    for name in QUICK:
+    for name in ("divergences", "dirac", "cd"):
         with Image.open(io.BytesIO(lab.lab_picture(name))) as image:
             assert min(image.size) > 300
-            assert len(set(image.convert("L").getdata())) > 20
+            assert len(np.unique(np.asarray(image))) > 20
     assert lab.lab_picture("dirac", variant="r1") != lab.lab_picture("dirac") == lab.lab_picture("dirac", steps=120)
 
 
@@ -205,26 +211,26 @@ def numbers(browser):
 def text_of(value):
     """A number as the page writes it."""
     if isinstance(value, str):
-        return {"nan": "–", "inf": "∞", "-inf": "−∞"}[value]
+        return {"nan": "\u2013", "inf": "\u221e", "-inf": "\u2212\u221e"}[value]
     if value == 0:
         return "0"
     if 1e-4 <= abs(value) < 1e6:
-        return np.format_float_positional(float(f"{value:.6g}"), trim="-").replace("-", "−")
+        return np.format_float_positional(float(f"{value:.6g}"), trim="-").replace("-", "\u2212")
     mantissa, exponent = f"{value:.2e}".split("e")
-    return f"{mantissa}e{int(exponent):+d}".replace("-", "−")
+    return f"{mantissa}e{int(exponent):+d}".replace("-", "\u2212")
 
 
 @needs_browser
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", SHOWN)
 def test_a_topic_renders_and_a_slider_shows_the_number_of_the_data(browser, page, data, name):
     topic = lab.TOPICS[name]
     look(browser, page, name)
     assert browser.js("[...document.querySelectorAll('section:not([hidden])')].map(s => s.dataset.topic)") == [name]
-    drawn = browser.js(
-        "document.querySelectorAll('section:not([hidden]) svg path, section:not([hidden]) circle').length"
-    )
+    drawn = browser.js(f"document.querySelectorAll('{HERE} svg path, {HERE} circle').length")
     assert drawn >= len(topic.panels)
-    assert browser.js("document.querySelectorAll('section:not([hidden]) math').length") == len(topic.formulas)
+    assert browser.js("document.querySelectorAll('section:not([hidden]) math').length") == sum(
+        f.count(r"\quad") + 1 for f in topic.formulas
+    )
     setting = topic.start()
     for control in topic.controls:
         k = len(control.values) - 1 if control.values.index(control.start) < len(control.values) - 1 else 0
@@ -236,6 +242,23 @@ def test_a_topic_renders_and_a_slider_shows_the_number_of_the_data(browser, page
         wanted = {n.key: text_of(stored(data, name, setting, n.key)) for n in topic.numbers}
         assert numbers(browser) == wanted
     assert browser.js("document.querySelector('section:not([hidden]) code').textContent") == topic.python(setting)
+    assert browser.problems == []
+
+
+@needs_browser
+@pytest.mark.slow
+def test_the_whole_page(browser, tmp_path):
+    page = lab.write_lab(tmp_path / "lab.html")
+    assert page.stat().st_size < 3_000_000
+    data = read(page)
+    for name, topic in lab.TOPICS.items():
+        for setting in corners(topic):
+            values = "&".join(f"{key}={value}" for key, value in setting.items())
+            for size in ({}, {"width": 390, "height": 844}):
+                look(browser, page, f"{name}?{values}", **size)
+                wanted = {n.key: text_of(stored(data, name, setting, n.key)) for n in topic.numbers}
+                assert numbers(browser) == wanted
+                assert browser.js("document.documentElement.scrollWidth") <= size.get("width", 1200)
     assert browser.problems == []
 
 
@@ -284,13 +307,11 @@ def test_the_keyboard_is_enough(browser, page, data):
 
 
 @needs_browser
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", SHOWN)
 def test_a_telephone_shows_it_all(browser, page, name):
     look(browser, page, name, width=390, height=844)
     assert browser.js("document.documentElement.scrollWidth") <= 390
-    widths = browser.js(
-        "[...document.querySelectorAll('section:not([hidden]) svg')].map(s => s.getBoundingClientRect().right)"
-    )
+    widths = browser.js(f"[...document.querySelectorAll('{HERE} svg')].map(s => s.getBoundingClientRect().right)")
     assert widths and max(widths) <= 390
     small = "Math.min(...[...document.querySelectorAll('section:not([hidden]) svg text')].map(t => t.getBBox().height))"
     assert browser.js(small) >= 10

@@ -71,6 +71,19 @@ def learned_rbm(steps: int, seed: int, rate: float = 0.5) -> RestrictedBoltzmann
     return net
 
 
+@lru_cache(maxsize=16)
+def _chain(steps: int, seed: int) -> tuple[Tensor, Tensor, Tensor, float]:
+    """The law of the data over all images [512], the matrix T of the chain, log p of the model, T's slowest mode."""
+    net, data, v = learned_rbm(steps, seed), bars(), binary(SIDE**2)
+    index = (data @ (2.0 ** torch.arange(SIDE**2, dtype=torch.float64))).long()
+    law = torch.zeros(len(v), dtype=torch.float64).index_add_(
+        0, index, torch.full((len(data),), 1 / len(data)).double()
+    )
+    log_p, T = (-net.free_energy(v)).log_softmax(0), gibbs_matrix(net, v)
+    root = (log_p / 2).exp()  # T is reversible: scaled by the root of its law it is symmetric
+    return law, T, log_p, float(torch.linalg.eigvalsh(root[:, None] * T / root)[-2])
+
+
 def contrastive_bias(k: int, steps: int, seed: int) -> ContrastiveBias:
     """The expected direction of CD-k beside the gradient of the log-likelihood, for `learned_rbm(steps, seed)`.
 
@@ -83,18 +96,12 @@ def contrastive_bias(k: int, steps: int, seed: int) -> ContrastiveBias:
     """
     if k < 1 or steps < 0:
         raise ValueError(f"k is {k} and steps {steps}, expected k of at least 1 and no negative steps")
-    net = learned_rbm(steps, seed)
-    data, v = bars(), binary(SIDE**2)
-    share = torch.full((len(data),), 1 / len(data), dtype=torch.float64)
-    index = (data @ (2.0 ** torch.arange(SIDE**2, dtype=torch.float64))).long()
-    p = torch.zeros(len(v), dtype=torch.float64).index_add_(0, index, share)
-    log_p = (-net.free_energy(v)).log_softmax(0)
-    T = gibbs_matrix(net, v)
-    after = p @ torch.linalg.matrix_power(T, k)
-    wanted, model, chain = (statistics(net, v, law) for law in (p, log_p.exp(), after))
+    law, T, log_p, slowest = _chain(steps, seed)
+    net, v, after = learned_rbm(steps, seed), binary(SIDE**2), law
+    for _ in range(k):
+        after = after @ T
+    wanted, model, chain = (statistics(net, v, p) for p in (law, log_p.exp(), after))
     gradient, cd = wanted - model, wanted - chain
-    root = (log_p / 2).exp()  # T is reversible: scaled by the root of its law it is symmetric
-    slowest = float(torch.linalg.eigvalsh(root[:, None] * T / root)[-2])
     exact, bias = float(gradient.norm()), float((cd - gradient).norm())
     cosine = float(cd @ gradient / (cd.norm() * gradient.norm()))
-    return ContrastiveBias(exact, bias, bias / exact, cosine, float(log_p[index].mean()), slowest)
+    return ContrastiveBias(exact, bias, bias / exact, cosine, float(log_p[law > 0] @ law[law > 0]), slowest)

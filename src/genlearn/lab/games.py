@@ -194,9 +194,10 @@ class StartFrame(NamedTuple):
 def start_of_training(seed: int = 0, rounds: int = 400, every: int = 20) -> tuple[StartFrame, ...]:
     """Both gradients of a fresh G while D alone plays against it: |dL_G/dG| of log(1 - D) and of -log D.
 
-    The data are `two_bumps`, G is not trained, and its samples lie in one heap. As D learns to tell, the gradient of
-    log(1 - D) vanishes and that of -log D does not (Goodfellow et al. 2014, section 3; Arjovsky and Bottou 2017, figure
-    2). The losses of G are means over 2,000 codes, always the same; [1 + rounds / every] frames.
+    The data are `two_bumps`, G is not trained, and its samples lie in one heap. The gradient of log(1 - D) carries the
+    factor D(G(z)), which goes to 0 as D learns to tell, that of -log D the factor 1 - D(G(z)) (Goodfellow et al. 2014,
+    section 3; Arjovsky and Bottou 2017, figure 2). The losses of G are means over 2,000 codes, always the same;
+    [1 + rounds / every] frames.
     """
     build, start, order, look = spawn(seed, 4)
     nets = networks(1, build)

@@ -26,19 +26,20 @@ SIGNS = {
     "rangle": 0x27E9,
     "lVert": 0x2016,
     "rVert": 0x2016,
-    "quad": 0x2003,
 }
 NAMES = ("log", "max", "min", "exp", "sgn", "KL", "JSD", "tanh")
-TOKEN = re.compile(r"\\([A-Za-z]+)|([A-Za-z])|(\d+(?:\.\d+)?)|(\s+)|(.)")
+TOKEN = re.compile(r"\\([A-Za-z]+)|([A-Za-z]+)|(\d+(?:\.\d+)?)|(\s+)|(.)")
+THIN = '<mspace width="0.17em"/>'  # between log and what it is of, unless that is in brackets
 
 
 def mathml(tex: str) -> str:
-    r"""A formula as a block of MathML: letters, numbers, operators, _ and ^, {groups}, \frac, \sqrt, \text and names.
+    r"""A formula as a block of MathML: letters, words, numbers, operators, _ and ^, {groups}, \frac, \sqrt and names.
 
     Raises ValueError for a command that is not known.
     """
     tokens = [m.group(0) for m in TOKEN.finditer(tex) if not m.group(4)]
-    return f'<math display="block">{_row(iter(tokens))}</math>'
+    row = _row(iter(tokens)).replace(f"{THIN}<mo>(</mo>", "<mo>(</mo>")
+    return f'<math display="block">{row}</math>'
 
 
 def _row(tokens: Iterator[str]) -> str:
@@ -48,7 +49,7 @@ def _row(tokens: Iterator[str]) -> str:
         if token == "}":
             break
         if token in "_^":
-            base, script = done.pop(), _atom(next(tokens), tokens)
+            base, script = done.pop().removesuffix(THIN), _atom(next(tokens), tokens)
             tag = "msub" if token == "_" else "msup"
             if base.startswith("<msub>") and tag == "msup":
                 done.append(f"<msubsup>{base[6:-7]}{script}</msubsup>")
@@ -69,7 +70,7 @@ def _atom(token: str, tokens: Iterator[str]) -> str:
     if token[0] == "\\":
         word = token[1:]
         if word in NAMES:
-            return f"<mi>{word}</mi><mo>\u2061</mo>"
+            return f"<mi>{word}</mi>{THIN}"
         if word not in SIGNS:
             raise ValueError(f"unknown command {token}, expected one of {', '.join([*SIGNS, *NAMES])}")
         sign = chr(SIGNS[word])

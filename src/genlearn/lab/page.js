@@ -167,7 +167,7 @@ function build(topic) {
 
 function play(topic, button) {
   const i = topic.controls.findIndex(control => control.key === topic.play), n = topic.controls[i].texts.length;
-  if (topic.at[i] === n - 1) topic.at[i] = -1;
+  if (topic.at[i] === n - 1) { topic.at[i] = 0; update(); }
   button.textContent = "Stop";
   timer = setInterval(() => { topic.at[i] += 1; update(); if (topic.at[i] >= n - 1) stop(); }, 140);
 }

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from genlearn import __version__
 from genlearn.files import write_atomically
 from genlearn.lab.mathml import mathml
-from genlearn.lab.topic import State, Topic, limits
+from genlearn.lab.topic import Topic, limits
 from genlearn.lab.topics import TOPICS
 from genlearn.progress import track
 
@@ -61,6 +61,7 @@ def lab_data(topics: Sequence[Topic]) -> dict[str, Any]:
 def _topic(topic: Topic, pool: dict[str, int]) -> dict[str, Any]:
     settings = [*topic.settings()]
     states = [topic.state(**setting) for setting in settings]
+    logs = {getattr(m, axis) for panel in topic.panels for axis in panel.log for m in panel.marks}
     panels = [
         asdict(panel) | {"xlim": x, "ylim": y}
         for panel, (x, y) in zip(topic.panels, limits(topic, states), strict=True)
@@ -74,31 +75,35 @@ def _topic(topic: Topic, pool: dict[str, int]) -> dict[str, Any]:
         ],
         "numbers": [asdict(number) for number in topic.numbers],
         "panels": panels,
-        "columns": {key: _column([state[key] for state in states], pool) for key in _keys(topic, states[0])},
+        "columns": {key: _column([state[key] for state in states], key in logs, pool) for key in _keys(topic)},
         "code": topic.code,
         "play": topic.play,
     }
 
 
-def _keys(topic: Topic, state: State) -> list[str]:
+def _keys(topic: Topic) -> list[str]:
     drawn = [k for panel in topic.panels for m in panel.marks for k in (m.x, m.y, m.u, m.v, m.until) if k]
     return [*dict.fromkeys([number.key for number in topic.numbers] + drawn)]
 
 
-def _column(values: list[Any], pool: dict[str, int]) -> dict[str, list[Any]]:
+def _column(values: list[Any], log: bool, pool: dict[str, int]) -> dict[str, list[Any]]:
     if not np.ndim(values[0]):
         return {"numbers": [figure(float(v)) for v in values]}
     seen: dict[int, int] = {}
     for v in values:  # most are the same object many times
         if id(v) not in seen:
-            seen[id(v)] = pool.setdefault(_array(v), len(pool))
+            seen[id(v)] = pool.setdefault(_array(v, log), len(pool))
     return {"arrays": [seen[id(v)] for v in values]}
 
 
-def _array(values: Any) -> str:
-    """An array as JSON of four digits; what is not finite is null, a gap in the curve."""
+def _array(values: Any, log: bool) -> str:
+    """An array as JSON: four digits of each value, or of the largest where no axis is logarithmic; gaps are null."""
     numbers = np.asarray(values, float)
-    return json.dumps([float(f"{v:.{DIGITS}g}") if math.isfinite(v) else None for v in numbers.tolist()])
+    top = float(np.abs(numbers[np.isfinite(numbers)]).max(initial=0.0))
+    if top and not log:
+        numbers = numbers.round(DIGITS - 1 - math.floor(math.log10(top)))
+    texts = (f"{v:.{DIGITS}g}" if math.isfinite(v) else "null" for v in (numbers + 0.0).tolist())
+    return f"[{','.join(texts)}]"
 
 
 def figure(value: float) -> float | str:

@@ -101,8 +101,9 @@ START = Topic(
     "start",
     "The start of training, with networks",
     "The same with two small networks: the generator is fresh and stays as it is, D alone learns, round after round. "
-    "The better D gets, the smaller the gradient that log(1 - D) leaves for the generator, while that of -log D "
-    "does not vanish. A discriminator that is too good teaches nothing, unless the loss is changed.",
+    "D gets steeper, which lengthens both gradients; but that of log(1 - D) carries the factor D(G(z)), by now about "
+    ".01, that of -log D the factor 1 - D(G(z)), about 1: the second is tens of times longer, when the generator needs "
+    "it most.",
     (
         r"\lVert \frac{\partial}{\partial G} E_z \log(1 - D(G(z))) \rVert \quad "
         r"\lVert \frac{\partial}{\partial G} E_z [-\log D(G(z))] \rVert",
