@@ -34,7 +34,7 @@ def lab_picture(name: str, **setting: Value) -> bytes:
         for axes, panel, (xlim, ylim) in zip(figure.subplots(1, n, squeeze=False)[0], topic.panels, spans, strict=True):
             _panel(axes, panel, state, xlim, ylim)
         figure.suptitle(f"{topic.title}\n{_line(values)}", fontsize=10, color=INK)
-        figure.supxlabel(_numbers(topic, state, 3 * n), fontsize=8, color=INK)
+        figure.supxlabel(_numbers(topic, state, 2 * n), fontsize=8, color=INK)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=120)
     return buffer.getvalue()
@@ -53,12 +53,12 @@ def _panel(axes: Axes, panel: Panel, state: State, xlim: tuple[float, float], yl
     for mark in panel.marks:
         _mark(axes, mark, state)
     scales: dict[str, Any] = {f"{axis}scale": "log" for axis in panel.log}
-    axes.set(title=panel.title, xlabel=panel.xlabel, ylabel=panel.ylabel, xlim=xlim, ylim=ylim, **scales)
-    axes.title.set_fontsize(9)
+    axes.set_title(panel.title, fontsize=9, pad=20)
+    axes.set(xlabel=panel.xlabel, ylabel=panel.ylabel, xlim=xlim, ylim=ylim, **scales)
     if panel.square:
         axes.set_aspect("equal")
     if any(mark.label for mark in panel.marks):
-        axes.legend(loc="upper right", fontsize=8)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, fontsize=8, borderaxespad=0.2)
 
 
 def _mark(axes: Axes, mark: Mark, state: State) -> None:
