@@ -214,6 +214,22 @@ def test_the_bias_of_cd_falls_with_k(steps):
         lab.contrastive_bias(0, steps, 0)
 
 
+@pytest.mark.parametrize("k", [1, 2, 7])
+def test_the_bias_is_that_of_k_steps(k):
+    """CD-k less the gradient is <.>_model - <.>_(data T^k), with T^k as a power of the matrix."""
+    net, data, v = learned_rbm(100, 1), bars(), binary(9)
+    T, model = gibbs_matrix(net, v), (-net.free_energy(v)).softmax(0)
+    start = (v[:, None] == data).all(2).double().mean(1)
+    after = start @ torch.linalg.matrix_power(T, k)
+    bias = statistics(net, v, model) - statistics(net, v, after)
+    found = lab.contrastive_bias(k, 100, 1)
+    assert found.bias == pytest.approx(float(bias.norm()), rel=1e-10)
+    assert found.relative == pytest.approx(found.bias / found.exact, rel=1e-12)
+    cd = statistics(net, v, start) - statistics(net, v, after)
+    exact = statistics(net, v, start) - statistics(net, v, model)
+    assert found.cosine == pytest.approx(float(torch.cosine_similarity(cd, exact, 0)), abs=1e-12)
+
+
 def test_the_chain_of_models_has_that_bias():
     """CD-2 with the sampler that RBM trains with, 200,000 chains, within 5 standard errors of the exact expectation."""
     net, data, k, n = learned_rbm(300, 0), bars(), 2, 200_000
