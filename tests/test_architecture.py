@@ -44,8 +44,9 @@ ALLOWED = {
     "registry": TRAINED | {"models"},
     "monitors": TRAINED | {"metrics"},
     "run": TRAINED | {"record", "models", "registry", "metrics", "monitors"},
+    "lab": BASE | {"nets", "losses", "samplers"},
     "report": TRAINED | {"models", "registry", "metrics", "run"},
-    "cli": FLOOR | TRAINED | {"models", "registry", "metrics", "run", "report"},
+    "cli": FLOOR | TRAINED | {"models", "registry", "metrics", "run", "report", "lab"},
     "__main__": {"cli"},
 }
 

@@ -8,10 +8,46 @@ import pkgutil
 
 import pytest
 
-PACKAGES = ["genlearn.maths", "genlearn.nets", "genlearn.losses", "genlearn.samplers", "genlearn.train"]
+PACKAGES = ["genlearn.maths", "genlearn.nets", "genlearn.losses", "genlearn.samplers", "genlearn.train", "genlearn.lab"]
 INTERNAL = {
     "genlearn.maths": {"AnnealedPath", "checked", "estimate", "gibbs", "sweep", "thinned", "thresholds", "unit"},
     "genlearn.nets": {"doublings", "halvings", "image_shape", "states"},
+    "genlearn.lab": {
+        "Control",
+        "CriticNets",
+        "GameNets",
+        "Mark",
+        "Number",
+        "Panel",
+        "Topic",
+        "as_json",
+        "bars",
+        "binary",
+        "checked",
+        "clip",
+        "data_masses",
+        "draws",
+        "expectation",
+        "fake",
+        "figure",
+        "gibbs_matrix",
+        "gradient_penalty",
+        "limits",
+        "log",
+        "losses",
+        "masses",
+        "mathml",
+        "networks",
+        "norms",
+        "on_cells",
+        "orthogonal",
+        "plain",
+        "play",
+        "pushed_masses",
+        "sigmoid",
+        "state",
+        "statistics",
+    },
     "genlearn.train": {
         "checked",
         "signalled",
