@@ -14,6 +14,7 @@ _MODELS = {
     "deep-autoencoder": "genlearn.models.deep_autoencoder:DeepAutoencoder",
     "vae": "genlearn.models.vae:VAE",
     "gan": "genlearn.models.gan:GAN",
+    "flow": "genlearn.models.flow:FlowMatching",
 }
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from genlearn.models.dbn import DBN as DBN
     from genlearn.models.deep_autoencoder import DeepAutoencoder as DeepAutoencoder
     from genlearn.models.energy import EnergyModel as EnergyModel
+    from genlearn.models.flow import FlowMatching as FlowMatching
     from genlearn.models.gan import GAN as GAN
     from genlearn.models.rbm import RBM as RBM
     from genlearn.models.stacked_rbm import StackedRBMClassifier as StackedRBMClassifier
