@@ -11,7 +11,8 @@ import pytest
 PACKAGES = ["genlearn.maths", "genlearn.nets", "genlearn.losses", "genlearn.samplers", "genlearn.train"]
 INTERNAL = {
     "genlearn.maths": {"AnnealedPath", "checked", "estimate", "gibbs", "sweep", "thinned", "thresholds", "unit"},
-    "genlearn.nets": {"halvings", "image_shape", "states"},
+    "genlearn.nets": {"Attention", "GroupNorm", "Labels", "Residual", "halvings", "image_shape", "states", "waves"},
+    "genlearn.samplers": {"Tableau"},
     "genlearn.train": {
         "checked",
         "signalled",

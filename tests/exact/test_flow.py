@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
 
 from genlearn.losses.flow import flow_matching, noised, on_path, path
 from genlearn.maths import divergence
 from genlearn.maths.rng import make_rng
+from genlearn.models.flow import FlowMatching
 from genlearn.samplers import solve, transport
 
 PATHS = ("linear", "vp")
@@ -117,7 +119,7 @@ def test_adaptive_steps_keep_the_tolerance_row_by_row():
 
 
 def test_a_field_without_end_is_refused():
-    with pytest.raises(ValueError, match="more than 1000 steps for tolerance 0.001"):
+    with pytest.raises(ValueError, match=r"more than 1000 steps for tolerance 0\.001"):
         solve(lambda x, t: x / 0.0, torch.ones(1, 1), 0, 1, "adaptive")
 
 
@@ -204,3 +206,27 @@ def test_the_way_back_keeps_the_law_of_the_path(name):
     assert torch.allclose(back.T.cov(), law.covariance_matrix[0], atol=0.01)
     eps = random(5, 2, seed=2)
     assert torch.allclose(noised(x[:5], 0.0, 0.6, eps, name), eps)
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_completion_under_the_exact_field_draws_from_the_conditional_law(name):
+    """x_2 given x_1 = .4: mean C_21 / C_11 x_1, variance C_22 - C_21^2 / C_11; without resampling it does not."""
+    C = [[0.55, 0.25], [0.25, 0.22]]
+    field, z = Mixture([1.0], [[0.0, 0.0]], [C], name), random(100, 2).numpy()
+
+    class Exact(FlowMatching):
+        def _field(self, nets, y=None):
+            return field
+
+    model = Exact(output="linear", path=name, n_steps=30, precision="float64", epochs=0.1, images=None).fit(z)
+    model.nets_.scale.mean.zero_(), model.nets_.scale.sd.fill_(1.0)
+    X = np.tile([[0.4, 0.0]], (2000, 1))
+    gaps = []
+    for r in (1, 10):
+        filled = model.set_params(n_resamplings=r).complete(
+            X, np.array([True, False]), nets=model.nets_, random_state=0
+        )
+        assert (filled[:, 0] == 0.4).all()
+        gaps.append(abs(filled[:, 1].mean() - 0.25 / 0.55 * 0.4))
+    assert gaps[0] > 0.05 > 0.025 > gaps[1]
+    assert filled[:, 1].std() == pytest.approx(math.sqrt(0.22 - 0.25**2 / 0.55), rel=0.05)

@@ -21,6 +21,7 @@ from genlearn.losses.flow import PathName, flow_matching, noised, on_path, path
 from genlearn.maths.rng import Rng, coins, make_rng, normal, uniform
 from genlearn.nets.conv import image_shape
 from genlearn.nets.priors import NormalPrior, Prior
+from genlearn.nets.scale import LEVELS, Scale, Shares
 from genlearn.nets.unet import TimedMLP, UNet
 from genlearn.parallel import all_sum
 from genlearn.parameters import Range
@@ -28,18 +29,18 @@ from genlearn.samplers import Solver, solve, transport
 from genlearn.samplers.ode import Field
 from genlearn.train import OptimizerName, Player, Schedule, Stage, Stream
 
-LEVELS = 256  # of a pixel: what is learned is a density of y = (255 x + u) / 256, u uniform on [0, 1]
 EXACT = 16  # dimensions up to which the divergence is exact
 PROBES = 1  # of Hutchinson's estimate beyond
 BINS = 4
 
 
 class FlowNets(Nets):
-    """The velocity field, the scale of the data, and the law of z."""
+    """The velocity field, the scale of the data, the law of z, and the shares of the classes, the unknown one last."""
 
     v: nn.Module
     scale: Scale
     prior: Prior
+    shares: Shares
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -55,7 +56,8 @@ class FlowMatching(Encoder, GenerativeEstimator):
     and made continuous by noise of one level: the bits per dimension are 8 - log p(x) / (d log 2).
 
     With labels (-1 where unknown) v knows the class: sample(y=...) draws one, further from the others by `guidance` w,
-    v_unknown + w (v_class - v_unknown); 1 is the class as it is, 0 any image. Without y images are of any class.
+    v_unknown + w (v_class - v_unknown); 1 is the class as it is, 0 any image. Without y classes are drawn by their
+    shares in the data. Codes, scores and completions are of v_unknown.
     `complete` draws unknown pixels by holding the known ones on their path, and going back and forth on it.
 
     Lipman et al. 2023; Liu et al. 2023; Ho and Salimans 2022 (guidance); Lugmayr et al. 2022 (completion); Chen et al.
@@ -70,7 +72,7 @@ class FlowMatching(Encoder, GenerativeEstimator):
     path: Annotated[PathName, "from z to x: straight, or of constant variance as in diffusion"] = "linear"
     times: Annotated[Literal["uniform", "logit-normal"], "law of t while training"] = "logit-normal"
     flips: Annotated[bool, "mirror half of the images, left to right"] = False
-    unconditional: Annotated[float, Range(0, 1), "share of labels that are hidden, for guidance"] = 0.1
+    unconditional: Annotated[float, Range(0, 1), "share of labels that are hidden from v"] = 0.2
     guidance: Annotated[float, Range(0), "how far classes are pulled apart by sample(y=...)"] = 1.0
     solver: Annotated[Solver, "of the equation: steps of 1, 2 or 4 evaluations, or adaptive ones"] = "heun"
     n_steps: Annotated[int, Range(1), "steps from z to x (not adaptive)"] = 40
@@ -80,13 +82,17 @@ class FlowMatching(Encoder, GenerativeEstimator):
     epochs: Annotated[float | None, Range(0, open=True), "passes over the data (none: no limit)"] = None
     images: Annotated[float | None, Range(1), "budget in images seen (none: no limit)"] = 300_000
     optimizer: Annotated[OptimizerName, "optimiser"] = "adamw"
-    learning_rate: Annotated[float | Schedule, Range(0, open=True), "step size, or its schedule in images"] = 1e-3
+    learning_rate: Annotated[float | Schedule, Range(0, open=True), "step size, or its schedule in images"] = (
+        "linear(1e-3, 0, over=budget)"  # type: ignore[assignment]  # a schedule is written as text
+    )
     ema: Annotated[float, Range(0), "half-life of the averaged weights, in images (0: none)"] = 20_000.0
 
     family: ClassVar[str] = "flow"
     paper: ClassVar[str] = "Lipman et al. 2023"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "tiny": {"hidden": (32,), "epochs": 2, "n_steps": 8, "n_resamplings": 2, "ema": 0.0}
+        "plane": {"output": "linear", "times": "uniform", "batch_size": 256, "images": 1_500_000, "ema": 50_000.0}
+        | {"learning_rate": "linear(2e-3, 0, over=budget)"},
+        "tiny": {"hidden": (32,), "epochs": 2, "images": None, "n_steps": 8, "n_resamplings": 2, "ema": 0.0},
     }
     _uses_labels: ClassVar[bool] = True
 
@@ -110,7 +116,7 @@ class FlowMatching(Encoder, GenerativeEstimator):
             v = UNet(image, width, self._n_classes, self.attention)
         else:
             v = TimedMLP(math.prod(shape), self.hidden, n_classes=self._n_classes)
-        return FlowNets(v=v, scale=Scale(self._pixels))
+        return FlowNets(v=v, scale=Scale(self._pixels), shares=Shares(self._n_classes) if self._n_classes else None)
 
     def _prior(self) -> Prior:
         return NormalPrior(self._n_features_out)
@@ -122,6 +128,8 @@ class FlowMatching(Encoder, GenerativeEstimator):
     @staticmethod
     def _start(nets: FlowNets, stream: Stream, rng: Rng) -> None:
         nets.scale.fit(stream.mean(), stream.variance())
+        if "shares" in nets and stream.y is not None:
+            nets.shares.fit(stream.y)
 
     # --- training
 
@@ -182,6 +190,14 @@ class FlowMatching(Encoder, GenerativeEstimator):
     def _noise(self, nets: FlowNets, n: int, rng: torch.Generator) -> Tensor:
         return nets.prior.draw(n, rng).view(n, *self.border_.inner_shape)
 
+    def _any(self, nets: FlowNets, n: int, rng: torch.Generator) -> Tensor | None:
+        """Classes [n] by their shares in the data, -1 where none is known."""
+        return nets.shares.draw(n, rng) if "shares" in nets else None
+
+    def _sample(self, nets: FlowNets, n: int, rng: torch.Generator) -> Tensor:
+        y = self._any(nets, n, rng)
+        return self._images(nets, solve(self._field(nets, y), self._noise(nets, n, rng), 0, 1, **self._how))
+
     def _decode(self, nets: FlowNets, z: Tensor) -> Tensor:
         z = z.view(-1, *self.border_.inner_shape)
         return self._images(nets, solve(self._field(nets), z, 0, 1, **self._how))
@@ -211,7 +227,7 @@ class FlowMatching(Encoder, GenerativeEstimator):
     def paths(
         self, n: int = 1, n_times: int = 9, *, random_state: Any = None, nets: Nets | None = None
     ) -> NDArray[Any]:
-        """n images on their way at n_times >= 2 even times, [n_times, n, ...]: the first is noise, the last an image.
+        """n images on their way at n_times >= 2 even times, [n_times, n, ...], from noise to what `sample` gives.
 
         n is at most a block: as many images as are computed at once.
         """
@@ -219,9 +235,10 @@ class FlowMatching(Encoder, GenerativeEstimator):
         rng = next(iter(self._generators(1, random_state, trained, "paths")))
         steps = max(1, round(self.n_steps / (n_times - 1)))
         with self._answering(trained):
+            y = self._any(trained, self.border_.block, rng)
             frames = [self._noise(trained, self.border_.block, rng)]
             for t, after in pairwise([i / (n_times - 1) for i in range(n_times)]):
-                frames.append(solve(self._field(trained), frames[-1], t, after, **self._how | {"n_steps": steps}))
+                frames.append(solve(self._field(trained, y), frames[-1], t, after, **self._how | {"n_steps": steps}))
             seen = self.border_.outward(torch.cat([self._images(trained, x[:n]) for x in frames]))
         return seen.reshape(n_times, -1, *seen.shape[1:])
 
@@ -263,32 +280,3 @@ class FlowMatching(Encoder, GenerativeEstimator):
             bits = math.log2(LEVELS) - float(values.double().mean()) / (x[0].numel() * math.log(2))
             notes = (f"That is {bits:.3f} bits per dimension, of pixels of {LEVELS} levels made continuous by noise.",)
         return {"ODE": Likelihood(values, "estimate", law="gaussian", notes=notes)}
-
-
-class Scale(nn.Module):
-    """(x - mean) / sd, one mean and one standard deviation for all values; pixels as y = (255 x + u) / 256 before."""
-
-    mean: Tensor
-    sd: Tensor
-
-    def __init__(self, pixels: bool) -> None:
-        super().__init__()
-        self.pixels = pixels
-        self.register_buffer("mean", torch.zeros(()))
-        self.register_buffer("sd", torch.ones(()))
-
-    @torch.no_grad()
-    def fit(self, mean: Tensor, variance: Tensor) -> None:
-        """Take the moments of each value."""
-        self.mean.copy_(mean.mean())
-        self.sd.copy_((variance + (mean - self.mean).square()).mean().sqrt().clamp_min(1e-3))
-
-    def inward(self, x: Tensor, u: Tensor | None = None) -> Tensor:
-        """To values of mean 0 and variance 1; u in [0, 1] (none: 1/2) is the place within the level of a pixel."""
-        y = ((LEVELS - 1) * x + (0.5 if u is None else u)) / LEVELS if self.pixels else x
-        return (y - self.mean) / self.sd
-
-    def outward(self, x: Tensor) -> Tensor:
-        """The inverse, pixels kept in [0, 1]."""
-        y = self.mean + self.sd * x
-        return ((LEVELS * y - 0.5) / (LEVELS - 1)).clamp(0, 1) if self.pixels else y

@@ -9,6 +9,7 @@ from genlearn.nets.general_boltzmann import GeneralBoltzmann
 from genlearn.nets.layers import Layers
 from genlearn.nets.mlp import MLP, Maxout, activation, dropout, init_uniform
 from genlearn.nets.priors import GaussianDensity, NormalPrior, Prior, UniformPrior
+from genlearn.nets.scale import Scale, Shares
 from genlearn.nets.unet import TimedMLP, UNet
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "NormalPrior",
     "Prior",
     "RestrictedBoltzmann",
+    "Scale",
+    "Shares",
     "TimedMLP",
     "UNet",
     "UniformPrior",

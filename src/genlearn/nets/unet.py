@@ -13,17 +13,16 @@ from genlearn.nets.conv import halvings
 from genlearn.nets.mlp import MLP, Activation
 from genlearn.shapes import Float, Int
 
-FREQUENCIES = (1.0, 100.0)  # radians per unit of time
+LOW = 8  # dimensions up to which a net sees waves of each value
 
 
-def waves(t: Float[Tensor, "B"], n: int) -> Float[Tensor, "B {n}"]:
-    """cos and sin of w t, n / 2 frequencies w from 1 to 100 in geometric progression: [B] -> [B, n], n even.
+def waves(t: Float[Tensor, "*B"], n: int, highest: float = 100.0) -> Float[Tensor, "*B {n}"]:
+    """cos and sin of w t, n / 2 frequencies w from 1 to `highest` in geometric progression: [...] -> [..., n], n even.
 
     The encoding of Vaswani et al. 2017, section 3.5, for a time in [0, 1].
     """
-    low, high = FREQUENCIES
-    w = torch.logspace(math.log10(low), math.log10(high), n // 2, dtype=t.dtype, device=t.device)
-    return torch.cat([(t[:, None] * w).cos(), (t[:, None] * w).sin()], 1)
+    w = torch.logspace(0, math.log10(highest), n // 2, dtype=t.dtype, device=t.device)
+    return torch.cat([(t[..., None] * w).cos(), (t[..., None] * w).sin()], -1)
 
 
 class Labels(nn.Embedding):
@@ -38,7 +37,11 @@ class Labels(nn.Embedding):
 
 
 class TimedMLP(nn.Module):
-    """A fully connected net of x, t and, with classes, y: x [B, d], t [B], y [B] -> [B, d]."""
+    """A fully connected net of x, t and, with classes, y: x [B, d], t [B], y [B] -> [B, d].
+
+    Of up to 8 dimensions the net sees waves of each value too, down to a wavelength of .6: without them it hardly
+    learns a density of narrow modes (Tancik et al. 2020).
+    """
 
     def __init__(
         self, d: int, hidden: Sequence[int], activation_name: Activation = "silu", n_classes: int = 0, n_waves: int = 32
@@ -46,14 +49,18 @@ class TimedMLP(nn.Module):
         super().__init__()
         self.n_waves = n_waves
         self.labels = Labels(n_classes, n_waves) if n_classes else None
-        self.layers = MLP((d + n_waves, *hidden, d), activation_name)
+        self.lifts = d <= LOW
+        self.layers = MLP((d + n_waves + self.lifts * d * n_waves, *hidden, d), activation_name)
 
-    def forward(self, x: Float[Tensor, "B d"], t: Float[Tensor, "B"], y: Tensor | None = None) -> Float[Tensor, "B d"]:
+    def forward(
+        self, x: Float[Tensor, "B d"], t: Float[Tensor, "B"], y: Int[Tensor, "B"] | None = None
+    ) -> Float[Tensor, "B d"]:
         """The value at x [B, d], t [B], y [B] (-1 or None: unknown)."""
         told = waves(t, self.n_waves)
         if self.labels is not None:
             told = told + self.labels(_classes(y, t))
-        out: Tensor = self.layers(torch.cat([x, told], 1))
+        lifted = [waves(x, self.n_waves, 10.0).flatten(1)] if self.lifts else []
+        out: Tensor = self.layers(torch.cat([x, told, *lifted], 1))
         return out
 
 
@@ -77,13 +84,14 @@ class UNet(nn.Module):
         self.down = nn.ModuleList(Residual(a, b, n) for a, b in zip([width, *widths[:-1]], widths, strict=True))
         self.middle = nn.ModuleList([Residual(widths[-1], widths[-1], n) for _ in range(2)])
         self.attention = Attention(widths[-1]) if attention else None
-        below = [*widths[1:], widths[-1]]
-        self.up = nn.ModuleList(Residual(a + b, b, n) for a, b in reversed(list(zip(below, widths, strict=True))))
+        # Channels are halved before a map is enlarged: a third less work.
+        above = [width, *widths[:-1]]
+        self.up = nn.ModuleList(Residual(2 * a, b, n) for a, b in reversed(list(zip(widths, above, strict=True))))
         self.norm = GroupNorm(width)
         self.last = _zero(nn.Conv2d(width, shape[0], 3, padding=1))
 
     def forward(
-        self, x: Float[Tensor, "B C H W"], t: Float[Tensor, "B"], y: Tensor | None = None
+        self, x: Float[Tensor, "B C H W"], t: Float[Tensor, "B"], y: Int[Tensor, "B"] | None = None
     ) -> Float[Tensor, "B C H W"]:
         """The value at images x, t [B], y [B] (-1 or None: unknown)."""
         told = self.time(waves(t, 2 * self.width))
@@ -113,6 +121,10 @@ class GroupNorm(nn.GroupNorm):
 
     def __init__(self, channels: int) -> None:
         super().__init__(math.gcd(8, channels), channels)
+
+    def forward(self, x: Float[Tensor, "B n *hw"]) -> Float[Tensor, "B n *hw"]:
+        """[B, n, ...] -> [B, n, ...], in float32 at least: on a CPU the backward pass of bf16 takes twice as long."""
+        return super().forward(x.float() if x.dtype == torch.bfloat16 else x)
 
 
 class Residual(nn.Module):

@@ -1,4 +1,4 @@
-"""Chains: iterators that yield states, endlessly, and the persistent states that training keeps; and solvers of ODEs."""
+"""Chains: iterators that yield states, endlessly; persistent states, which training keeps; solvers of ODEs."""
 
 from genlearn.samplers.gibbs import after, bit_chain, bm_chain, dbm_chain, dbm_start, from_hidden, rbm_chain, settle
 from genlearn.samplers.langevin import langevin_chain
