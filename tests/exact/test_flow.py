@@ -218,9 +218,9 @@ def test_completion_under_the_exact_field_draws_from_the_conditional_law(name):
         def _field(self, nets, y=None):
             return field
 
-    model = Exact(output="linear", path=name, n_steps=30, precision="float64", epochs=0.1, images=None).fit(z)
+    model = Exact(output="linear", path=name, n_steps=20, precision="float64", epochs=0.1, images=None).fit(z)
     model.nets_.scale.mean.zero_(), model.nets_.scale.sd.fill_(1.0)
-    X = np.tile([[0.4, 0.0]], (2000, 1))
+    X = np.tile([[0.4, 0.0]], (1000, 1))
     gaps = []
     for r in (1, 10):
         filled = model.set_params(n_resamplings=r).complete(

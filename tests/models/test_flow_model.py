@@ -83,6 +83,7 @@ def test_codes_come_back_as_the_image(trained, digits, how):
 
 def test_guidance(trained):
     """0 is the field of an unknown class, 1 that of the class, and beyond it goes on along the same line."""
+    trained = copy.copy(trained).set_params(n_steps=3)
     nets, rng = trained._nets(None), make_rng(0)
     x, t = torch.randn(6, 1, 8, 8, generator=rng), torch.rand(6, generator=rng)
     y = torch.arange(6)
