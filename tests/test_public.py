@@ -11,7 +11,18 @@ import pytest
 PACKAGES = ["genlearn.maths", "genlearn.nets", "genlearn.losses", "genlearn.samplers", "genlearn.train", "genlearn.lab"]
 INTERNAL = {
     "genlearn.maths": {"AnnealedPath", "checked", "estimate", "gibbs", "sweep", "thinned", "thresholds", "unit"},
-    "genlearn.nets": {"doublings", "halvings", "image_shape", "states"},
+    "genlearn.nets": {
+        "Attention",
+        "GroupNorm",
+        "Labels",
+        "Residual",
+        "doublings",
+        "halvings",
+        "image_shape",
+        "states",
+        "waves",
+    },
+    "genlearn.samplers": {"Tableau"},
     "genlearn.lab": {
         "Control",
         "CriticNets",

@@ -58,3 +58,12 @@ def test_momentum_is_the_classical_one():
         p.grad = g
         sgd.step()
         assert torch.allclose(p, expected)
+
+
+def test_over_the_budget():
+    """The share of the budget that is spent decides, not the images."""
+    schedule = Schedule.parse("linear(1e-3, 0, over=budget)")
+    assert [schedule(10**9, spent) for spent in (0.0, 0.25, 1.0, 1.5)] == pytest.approx([1e-3, 7.5e-4, 0, 0])
+    for text in ("linear(1, 0, over=money)", "exponential(1, half_life=budget)", "linear(1, 0, over=-1)"):
+        with pytest.raises(ValueError, match="is no schedule"):
+            Schedule.parse(text)

@@ -3,6 +3,7 @@
 from genlearn.losses.adversarial import LOSSES, Pair, discriminator_loss, generator_loss
 from genlearn.losses.contrastive import contrast, energy_difference, weighted_free_energy
 from genlearn.losses.elbo import importance_bound, kl_standard_normal, log_bernoulli, log_normal
+from genlearn.losses.flow import PathName, flow_matching, noised, on_path, path
 from genlearn.losses.matching import (
     denoising_score_matching,
     flipped_ratio_matching,
@@ -17,12 +18,14 @@ from genlearn.maths.penalties import Penalties, interpolated_gradient_penalty, s
 __all__ = [
     "LOSSES",
     "Pair",
+    "PathName",
     "Penalties",
     "contrast",
     "denoising_score_matching",
     "discriminator_loss",
     "energy_difference",
     "flipped_ratio_matching",
+    "flow_matching",
     "generator_loss",
     "importance_bound",
     "interpolated_gradient_penalty",
@@ -30,6 +33,9 @@ __all__ = [
     "log_bernoulli",
     "log_normal",
     "nce",
+    "noised",
+    "on_path",
+    "path",
     "ratio_matching",
     "rbm_flip_differences",
     "score_matching",

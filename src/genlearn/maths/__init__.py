@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from genlearn.maths.ais import AIS, ais, log_z_exact, reverse_ais, salakhutdinov, schedule
+from genlearn.maths.divergence import divergence
 from genlearn.maths.flips import Energy, flip_differences
 from genlearn.maths.partition import Bracket, LogZ, bracket, log_partition
 from genlearn.maths.penalties import Penalties, interpolated_gradient_penalty, squared_gradient_norm
@@ -35,6 +36,7 @@ __all__ = [
     "bernoulli_logits_",
     "bracket",
     "coins",
+    "divergence",
     "flip_differences",
     "interpolated_gradient_penalty",
     "log_partition",

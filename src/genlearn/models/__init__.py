@@ -18,6 +18,7 @@ _MODELS = {
     "dcgan": "genlearn.models.dcgan:DCGAN",
     "wgan": "genlearn.models.wgan:WGAN",
     "wgan-gp": "genlearn.models.wgan_gp:WGANGP",
+    "flow": "genlearn.models.flow:FlowMatching",
 }
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from genlearn.models.dcgan import DCGAN as DCGAN
     from genlearn.models.deep_autoencoder import DeepAutoencoder as DeepAutoencoder
     from genlearn.models.energy import EnergyModel as EnergyModel
+    from genlearn.models.flow import FlowMatching as FlowMatching
     from genlearn.models.gan import GAN as GAN
     from genlearn.models.rbm import RBM as RBM
     from genlearn.models.stacked_rbm import StackedRBMClassifier as StackedRBMClassifier

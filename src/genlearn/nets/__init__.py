@@ -12,6 +12,8 @@ from genlearn.nets.layers import Layers
 from genlearn.nets.minibatch import MinibatchDeviation, MinibatchDiscrimination
 from genlearn.nets.mlp import MLP, Maxout, activation, dropout, init_uniform
 from genlearn.nets.priors import GaussianDensity, LabelledPrior, NormalPrior, Prior, UniformPrior
+from genlearn.nets.scale import Scale, Shares
+from genlearn.nets.unet import TimedMLP, UNet
 
 __all__ = [
     "MLP",
@@ -35,6 +37,10 @@ __all__ = [
     "NormalPrior",
     "Prior",
     "RestrictedBoltzmann",
+    "Scale",
+    "Shares",
+    "TimedMLP",
+    "UNet",
     "UniformPrior",
     "activation",
     "dropout",

@@ -22,6 +22,7 @@ from genlearn.train import Journal
 
 SAMPLES, POINTS = 64, 1000
 PAIRS = 12
+PATHS, TIMES = 4, 9
 STEPS = 5
 SEED = 0
 BLOCK = 10_000
@@ -54,6 +55,7 @@ class View:
     pairs: Picture | None = None
     reconstructions: Picture | None = None
     weights: Picture | None = None
+    paths: Picture | None = None
 
 
 def view(run: Run) -> View:
@@ -118,6 +120,10 @@ def pictures(name: str, model: GenerativeEstimator, data: Data) -> dict[str, Pic
         if images:
             alt = f"{PAIRS} samples of {name} above, the nearest training image of each below"
             drawn["pairs"] = embed(pairs(x[:PAIRS], twins(x[:PAIRS], train)), alt)
+    if images and hasattr(model, "paths"):
+        frames = model.paths(PATHS, TIMES, random_state=SEED).swapaxes(0, 1)
+        alt = f"{PATHS} samples of {name} on their way from noise at the left to pictures at the right"
+        drawn["paths"] = embed(grid(frames.reshape(-1, *frames.shape[2:]), columns=TIMES), alt)
     if images and hasattr(model, "transform") and hasattr(model, "inverse_transform") and len(data.test):
         x = data.test.x[:PAIRS].numpy()
         alt = f"{len(x)} test images above, their reconstructions by {name} below"

@@ -1,12 +1,15 @@
-"""Chains: iterators that yield states, endlessly, and the persistent states that training keeps."""
+"""Chains: iterators that yield states, endlessly; persistent states, which training keeps; solvers of ODEs."""
 
 from genlearn.samplers.gibbs import after, bit_chain, bm_chain, dbm_chain, dbm_start, from_hidden, rbm_chain, settle
 from genlearn.samplers.langevin import langevin_chain
+from genlearn.samplers.ode import Solver, adaptive, solve, transport
 from genlearn.samplers.persistent import Chains, from_chains
 from genlearn.samplers.tempering import from_tempered_chains, tempered_chain
 
 __all__ = [
     "Chains",
+    "Solver",
+    "adaptive",
     "after",
     "bit_chain",
     "bm_chain",
@@ -18,5 +21,7 @@ __all__ = [
     "langevin_chain",
     "rbm_chain",
     "settle",
+    "solve",
     "tempered_chain",
+    "transport",
 ]

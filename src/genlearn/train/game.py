@@ -131,12 +131,15 @@ class Playing:
         self.optimizer = player.optimizer.build(named)
         self.seen = 0
 
-    def step(self, move: Move, nets: Nets, images: int, norms: bool = False, layers: bool = False) -> Logs:
+    def step(
+        self, move: Move, nets: Nets, images: int, norms: bool = False, layers: bool = False, spent: float = 0.0
+    ) -> Logs:
         """One step along the gradients averaged over processes, then the projection; the logs of the move.
 
-        norms: with the norm of the gradient, before it is clipped; layers: with that of every layer.
+        norms: with the norm of the gradient, before it is clipped; layers: with that of every layer. spent: the share
+        of the stage's budget.
         """
-        self.player.optimizer.schedule(self.optimizer, self.seen)
+        self.player.optimizer.schedule(self.optimizer, self.seen, spent)
         gradients, name = average(list(move.gradients)), self.player.name
         logs = {f"{name}/loss": move.loss.detach()} | {f"{name}/{k}": v.detach() for k, v in move.logs.items()}
         if norms or self.player.clip is not None:
@@ -205,13 +208,16 @@ class Game:
         """Stage and player, by which records know it."""
         return f"{self.stage.name}/{playing.player.name}"
 
-    def round(self, stream: Stream, rng: Rng, number: int, norms: bool = False) -> Logs:
-        """One round: every player plays its steps, in order or at once; with the norms of the gradients, if asked."""
+    def round(self, stream: Stream, rng: Rng, number: int, norms: bool = False, spent: float = 0.0) -> Logs:
+        """One round: every player plays its steps, in order or at once; with the norms of the gradients, if asked.
+
+        spent: the share of the stage's budget, for schedules.
+        """
         logs: Logs = {}
         if self.stage.simultaneous:
             moves = self._at_once(self._batch(stream, rng, self.players[0].seen), rng)
             for playing, move in zip(self.players, moves, strict=True):
-                logs |= playing.step(move, self.nets, stream.batch_size, norms, self.layers)
+                logs |= playing.step(move, self.nets, stream.batch_size, norms, self.layers, spent)
             return logs
         for playing in self.players:
             steps = playing.player.steps
@@ -223,7 +229,7 @@ class Game:
                 )
             for _ in range(steps):
                 move = self.move(playing, self._batch(stream, rng, playing.seen), rng)
-                logs |= playing.step(move, self.nets, stream.batch_size, norms, self.layers)
+                logs |= playing.step(move, self.nets, stream.batch_size, norms, self.layers, spent)
         return logs
 
     def _batch(self, stream: Stream, rng: Rng, seen: int) -> Batch:

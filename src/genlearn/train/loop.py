@@ -12,7 +12,7 @@ import torch
 
 from genlearn._types import Logs, Nets
 from genlearn.maths.rng import Rng
-from genlearn.parallel import agree, world
+from genlearn.parallel import agree, agreed, world
 from genlearn.train.average import Average
 from genlearn.train.checkpoint import Keeper, load_optimizer_state, optimizer_state
 from genlearn.train.game import Budget, Game, Stage
@@ -160,12 +160,13 @@ class Training:
         limit, seconds = self._limits(game.stage)
         tick = self.tick or min(max(self.stream.n, self.stream.batch_size), 10_000)
         pending: list[Logs] = []
-        kept = time.perf_counter()
+        kept, elapsed = time.perf_counter(), self._elapsed(seconds)
         self._ticked = p.images
         last = p.stage_images >= limit or (p.round > 0 and p.stage_seconds >= seconds)  # a round at least
         while not last:
             seen = first.seen
-            pending.append(game.round(self.stream, self.rng, p.round, norms=p.round % GRADIENTS == 0))
+            norms, spent = p.round % GRADIENTS == 0, max(p.stage_images / limit, elapsed)
+            pending.append(game.round(self.stream, self.rng, p.round, norms, spent))
             seen = first.seen - seen
             due = (p.stage_images + seen) // tick > p.stage_images // tick
             p.stage_images, p.images = p.stage_images + seen, p.images + seen
@@ -178,6 +179,7 @@ class Training:
             if due or world()[1] == 1:
                 wishes = (self.stop.asked(), p.stage_seconds >= seconds)
                 stopped, late = (agree(wish, self.stream.device) for wish in wishes)
+                elapsed = self._elapsed(seconds)
             last = stopped or late or p.stage_images >= limit
             if due or last:
                 self._read(pending, game.stage)
@@ -191,6 +193,11 @@ class Training:
             if stopped:
                 return False
         return True
+
+    def _elapsed(self, seconds: float) -> float:
+        """The share of the seconds of the stage that is spent, the same in all processes: rates may depend on it."""
+        share = self.progress.stage_seconds / seconds
+        return agreed(round(1e6 * share), self.stream.device) / 1e6 if share > 0 and world()[1] > 1 else share
 
     def _lap(self, what: str) -> None:
         """Add the seconds since the last call to the clocks."""

@@ -107,13 +107,13 @@ class Optimizer:
         self.schedule(optimizer, 0)
         return optimizer
 
-    def schedule(self, optimizer: torch.optim.Optimizer, images: int) -> None:
-        """Set rate and momentum for a player that has seen `images` images."""
-        lr = Schedule.parse(self.lr)(images)
+    def schedule(self, optimizer: torch.optim.Optimizer, images: int, spent: float = 0.0) -> None:
+        """Set rate and momentum for a player that has seen `images` images, a share `spent` of the stage's budget."""
+        lr = Schedule.parse(self.lr)(images, spent)
         for group in optimizer.param_groups:
             group["lr"].fill_(lr)
             if self.name in _MOMENTUM:
-                group["momentum"] = Schedule.parse(self.momentum)(images)
+                group["momentum"] = Schedule.parse(self.momentum)(images, spent)
 
 
 def _number(text: str) -> float | str:
