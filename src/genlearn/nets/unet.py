@@ -117,7 +117,7 @@ class UNet(nn.Module):
 
 
 class GroupNorm(nn.GroupNorm):
-    """Group normalisation (Wu and He 2018) in groups of at most 8 channels apart, in float32 under autocast."""
+    """Group normalisation (Wu and He 2018) in 8 groups (fewer, if 8 do not divide the channels), in float32."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(math.gcd(8, channels), channels)
