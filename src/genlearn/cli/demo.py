@@ -26,7 +26,7 @@ def demo(
 ) -> None:
     """Train three models on digits and write their page.
 
-    An RBM, a VAE and a GAN, their samples and their scores side by side. Takes about a minute;
+    An RBM, a VAE and a GAN, their samples and their scores side by side. Takes a minute or two;
     what is there already is used again.
     """
     from genlearn.report import write
