@@ -28,8 +28,8 @@ HEART = (
 )
 COLLAPSED = 0.7  # of the mean distance between images
 REMEDIES = (
-    ": modes are missing; what helps: pack=4, minibatch='discrimination', loss='relativistic' with "
-    "penalty='r1(0.5)+r2(0.5)', or a wgan-gp"
+    ": G has lost modes, or has only begun; what helps against their loss: pack=4, minibatch='discrimination', "
+    "loss='relativistic' with penalty='r1(0.5)+r2(0.5)', or a wgan-gp"
 )
 GRADIENTS = "gradients"  # the norm of every layer's gradient, which the loop itself writes down
 
@@ -200,9 +200,8 @@ class Collapse:
             lost = [
                 self.data.classes[i] for i in ((counts == 0) & ((1 - given) ** 200 < 1e-4)).nonzero()[:, 0].tolist()
             ]
-            missing = (
-                f", and none is of the class{'' if len(lost) == 1 else 'es'} {', '.join(lost[:5])}" if lost else ""
-            )
+            if lost:
+                missing = f", and none is nearest to one of {', '.join(lost[:5])}"
         collapsed = variety < COLLAPSED or missing
         said["collapse"] = (
             f"samples differ {variety:.2f} times as much as images do{missing}{REMEDIES if collapsed else '.'}"

@@ -180,7 +180,7 @@ def test_collapse_is_said_with_its_remedies(gan, data, tmp_path, monkeypatch):
     bad = look(gan.nets_, 0)
     assert (bad["variety"], bad["classes hit"]) == (0, 1)
     assert bad["reverse KL of classes"] == pytest.approx(-math.log((y == y[0]).double().mean().item()), abs=1e-6)
-    assert "none is of the classes" in bad["collapse"] and "what helps: pack=4" in bad["collapse"]
+    assert "none is nearest to one of" in bad["collapse"] and "their loss: pack=4" in bad["collapse"]
 
 
 def test_d_of_packs_and_of_labels_is_watched_too(data, tmp_path):

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from genlearn.lab.divergences import Array, normal, quadrature
 from genlearn.lab.games import play
-from genlearn.losses import squared_gradient_norm
-from genlearn.maths import Rng, spawn, uniform
+from genlearn.losses import interpolated_gradient_penalty
+from genlearn.maths import Rng, spawn
 from genlearn.nets import MLP
 from genlearn.train import Batch, Logs, Nets
 from genlearn.words import unknown
@@ -42,8 +42,7 @@ class Critic(NamedTuple):
 def gradient_penalty(nets: CriticNets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
     """E_g f - E_data f + lambda E (|f'(x^)| - 1)^2, x^ evenly between a row of each; a row is (data, fake)."""
     x, y = batch.x.split(1, 1)
-    between = torch.lerp(x, y, uniform(x.shape, rng, x.dtype))
-    penalty = ((squared_gradient_norm(nets.D, between) + 1e-12).sqrt() - 1).square().mean()
+    penalty = interpolated_gradient_penalty(nets.D, x, y, rng).mean()
     return nets.D(y).mean() - nets.D(x).mean() + LAMBDA * penalty, {}
 
 

@@ -6,9 +6,10 @@ from genlearn.train.checkpoint import Keeper
 from genlearn.train.contract import JointLoss, Loss, Prepare, Setup
 from genlearn.train.game import Budget, Game, Move, Player, Playing, Stage
 from genlearn.train.journal import Journal
-from genlearn.train.loop import Progress, Training
+from genlearn.train.loop import Training
 from genlearn.train.monitor import Monitor
 from genlearn.train.optim import Optimizer, OptimizerName
+from genlearn.train.progress import Progress
 from genlearn.train.schedules import Schedule
 from genlearn.train.stop import Diverged, Stop, Stopped
 from genlearn.train.stream import Stream

@@ -18,29 +18,11 @@ from genlearn.train.checkpoint import Keeper, load_optimizer_state, optimizer_st
 from genlearn.train.game import Budget, Game, Stage
 from genlearn.train.journal import Journal
 from genlearn.train.monitor import Monitor
+from genlearn.train.progress import Progress
 from genlearn.train.stop import Diverged, Stop, Stopped
 from genlearn.train.stream import Stream
 
 GRADIENTS = 10  # rounds between two readings of the gradients' norms
-
-
-@dataclass
-class Progress:
-    """Where training is: images are those seen by the first player of each stage, `players` what each one saw.
-
-    seconds are those of the wall; spent says on what: play, start (and finish), monitors, saving.
-    """
-
-    stage: int = 0
-    round: int = 0
-    images: int = 0
-    seconds: float = 0.0
-    stage_images: int = 0
-    stage_seconds: float = 0.0
-    rounds: int = 0
-    finished: bool = False
-    players: dict[str, int] = field(default_factory=dict)
-    spent: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
