@@ -23,7 +23,8 @@ ROWS = 256
 
 WARNING = (
     "A Parzen score is for comparison with published tables, not a goal: on MNIST real training images score 244.2, "
-    "while blurred copies of them and k-means centroids score 295 to 340 (Theis, van den Oord, Bethge 2016)."
+    "while blurred copies of them and k-means centroids score 295 to 340, as we measure them "
+    "(why: Theis, van den Oord, Bethge 2016)."
 )
 
 ESTIMATED: dict[ScoreKind, ScoreKind] = {"exact": "estimate", "lower bound": "estimate of a bound"}
