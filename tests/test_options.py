@@ -205,7 +205,7 @@ def test_the_first_z_are_not_the_initial_weights(monkeypatch):
     def look(nets: Nets, batch, rng):
         if not kept:
             kept["z"] = nets["prior"].draw(100, make_copy(rng)).flatten()
-            kept["W"] = nets["G"][0].hidden[0][0].weight.detach().flatten().clone()
+            kept["W"] = nets["G"].net.hidden[0][0].weight.detach().flatten().clone()
         return loss(nets, batch, rng)
 
     model._joint = look

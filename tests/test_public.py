@@ -17,6 +17,8 @@ INTERNAL = {
         "Labels",
         "Residual",
         "doublings",
+        "Branches",
+        "Squashed",
         "halvings",
         "image_shape",
         "states",

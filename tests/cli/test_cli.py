@@ -132,7 +132,7 @@ def test_a_budget_alone_lifts_the_default(cli, tmp_path, options, budget):
 def test_preset_and_changes(cli, tmp_path):
     arguments = ["--preset", "goodfellow-2014", "--set", "pieces=2", "--out", tmp_path / "run", "--dry-run", "--json"]
     chosen = json.loads(cli("train", "gan", "--data", "digits", *arguments).out)["parameters"]
-    assert (chosen["network_d"], chosen["pieces"], chosen["hidden"]) == ("maxout", 2, [1200, 1200])
+    assert (chosen["network"], chosen["pieces"], chosen["hidden"]) == ("maxout", [2], [1200, 1200])
 
 
 def test_default_folder_never_meets_a_run(cli, small, tmp_path, monkeypatch):

@@ -68,7 +68,7 @@ def test_the_2014_recipe():
     assert sum(p.numel() for p in nets["G"].parameters()) == 2_503_984
     assert sum(p.numel() for p in nets["D"].parameters()) == 1_231_441
     assert nets["D"].hidden[0].linear.weight.abs().max() <= 0.005
-    assert 0.0499 < nets["G"][0].hidden[0][0].weight.abs().max() <= 0.05
+    assert 0.0499 < nets["G"].net.hidden[0][0].weight.abs().max() <= 0.05
     z = nets["prior"].draw(10_000, make_rng(0))
     assert z.abs().max() <= 3**0.5
     assert z.std().item() == pytest.approx(1, abs=0.01)

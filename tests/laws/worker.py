@@ -53,7 +53,18 @@ GAMES = {
     "conditional-gan": ConditionalGAN(hidden=(30,), hidden_d=(30,), loss="relativistic", **COMMON),
     "gan-minibatch": GAN(hidden=(30,), hidden_d=(30,), minibatch="discrimination", feature_matching=0.5, **COMMON),
     "gan-packs": GAN(hidden=(30,), hidden_d=(30,), minibatch="deviation", pack=2, history=0.1, **COMMON),
-    "dcgan": DCGAN(width=4, n_latent=3, ema=500.0, penalty="r1(1)", **{**COMMON, "images": 300, "epochs": None}),
+    "dcgan": DCGAN(
+        width=4, n_latent=3, ema=500.0, penalty="r1(1, every=2)", **{**COMMON, "images": 300, "epochs": None}
+    ),
+    "dcgan-normalised": DCGAN(
+        width=4,
+        n_latent=3,
+        penalty=None,
+        normalise_d=True,
+        minibatch="discrimination",
+        **{**COMMON, "images": 300, "epochs": None},
+    ),
+    "resnet": WGANGP(network="resnet", width=4, n_latent=3, k=2, **{**COMMON, "images": 300, "epochs": None}),
     "proof": Proof(n_latent=3, hidden=(20,), ema=500.0, **COMMON),
     "gan-joint": GAN.from_preset(
         "goodfellow-2014", **{**COMMON, "hidden": (30,), "hidden_d": (20, 20), "learning_rate": 0.1}

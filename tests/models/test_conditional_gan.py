@@ -12,6 +12,7 @@ from torch.nn.functional import one_hot
 from genlearn._types import Batch
 from genlearn.maths.rng import make_rng
 from genlearn.models.conditional_gan import ConditionalGAN
+from genlearn.train import Schedule
 
 
 def blocks(n: int = 600) -> tuple[np.ndarray, np.ndarray]:
@@ -89,3 +90,23 @@ def test_drawn_digits_are_recognised():
     share = (judge.predict(16 * model.sample(1000, y=asked, random_state=0)) == asked).mean()
     print(f"of drawn ones {share:.3f}")
     assert share >= 0.95
+
+
+def test_the_recipe_of_2014():
+    """Two branches on each side (section 4.1): z and the class apart, then together; D's are maxout."""
+    model = ConditionalGAN.from_preset("mirza-2014")
+    model.border_ = ConditionalGAN(hidden=(3,), hidden_d=(3,), epochs=1).fit(*blocks(40)).border_  # four classes
+    nets = model._fresh_nets((1, 28, 28), 0)
+    shapes = [tuple(p.shape) for name, p in nets.G.named_parameters() if name.endswith("weight")]
+    assert shapes == [(200, 100), (1000, 4), (1200, 1200), (784, 1200)]
+    shapes = [tuple(p.shape) for name, p in nets.D.named_parameters() if name.endswith("weight")]
+    assert shapes == [(5 * 240, 784), (5 * 50, 4), (4 * 240, 290), (1, 240)]
+    schedule = Schedule.parse(model.learning_rate)
+    for updates in (0, 1000, 50_000):
+        assert schedule(100 * updates) == pytest.approx(0.1 / 1.00004**updates, rel=1e-4)
+    assert schedule(1e9) == pytest.approx(1e-6)
+
+
+def test_branches_are_two():
+    with pytest.raises(ValueError, match=r"branches_d is \(5,\), expected none or two, such as 200,1000"):
+        ConditionalGAN(branches_d=(5,)).fit(*blocks())

@@ -207,33 +207,57 @@ def test_order_of_play(order):
         torch.testing.assert_close(nets.get_parameter(name), p, msg=name)
 
 
-@pytest.mark.parametrize("network_d", ["mlp", "maxout"])
-def test_the_network_of_d(network_d):
-    nets = fresh(make(network_d=network_d, hidden_d=(7, 4), pieces=3))
+@pytest.mark.parametrize(("network", "pieces"), [("mlp", (3,)), ("maxout", (3,)), ("maxout", (2, 3))])
+def test_the_network_of_d(network, pieces):
+    nets = fresh(make(network=network, hidden_d=(7, 4), pieces=pieces))
     shapes = [tuple(p.shape) for name, p in nets.D.named_parameters() if name.endswith("weight")]
-    assert shapes == ([(7, D), (4, 7), (1, 4)] if network_d == "mlp" else [(21, D), (12, 7), (1, 4)])
-    if network_d == "mlp":
+    assert shapes == ([(7, D), (4, 7), (1, 4)] if network == "mlp" else [(7 * pieces[0], D), (12, 7), (1, 4)])
+    if network == "mlp":
         assert nets.D.hidden[0](-torch.ones(1, D).double()).min() < 0  # leaky, not clipped at 0
 
 
 def test_the_network_of_g():
     nets = fresh(make(hidden=(5, 9), activation="tanh", n_latent=4))
-    assert [tuple(layer[0].weight.shape) for layer in nets.G[0].hidden] == [(5, 4), (9, 5)]
+    assert [tuple(layer[0].weight.shape) for layer in nets.G.net.hidden] == [(5, 4), (9, 5)]
     z = torch.randn(6, 4, dtype=torch.float64, generator=make_rng(0))
-    first, second, out = nets.G[0].hidden[0][0], nets.G[0].hidden[1][0], nets.G[0].out
+    first, second, out = nets.G.net.hidden[0][0], nets.G.net.hidden[1][0], nets.G.net.out
     torch.testing.assert_close(nets.G(z), out(second(first(z).tanh()).tanh()).sigmoid())
     linear = fresh(make(output="linear", hidden=()))
-    torch.testing.assert_close(linear.G(z[:, :3]), linear.G[0].out(z[:, :3]))
+    torch.testing.assert_close(linear.G(z[:, :3]), linear.G.out(z[:, :3]))
 
 
-def test_initial_weights_are_uniform_where_asked():
+def test_pieces_are_one_number_or_one_of_every_layer():
+    with pytest.raises(
+        ValueError, match=r"pieces is \(2, 3, 4\), expected one number or 2, for every hidden layer of D"
+    ):
+        make(network="maxout", hidden_d=(7, 4), pieces=(2, 3, 4)).fit(batch(20).x)
+
+
+def test_initial_weights_by_name():
     """Of G and of D each its own; without, torch's default: U(-1 / sqrt(inputs), ..) with biases."""
     for init, init_d in ((0.3, 0.0), (0.0, 0.2), (0.3, 0.2)):
-        nets = make(init=init, init_d=init_d, hidden=(90,), hidden_d=(90,), n_latent=50)._fresh_nets((50,), 0)
+        laws = {k: f"uniform({v})" for k, v in (("init", init), ("init_d", init_d)) if v}
+        nets = make(**laws, hidden=(90,), hidden_d=(90,), n_latent=50)._fresh_nets((50,), 0)
         for net, limit in ((nets.G, init), (nets.D, init_d)):
             first = next(p for p in net.parameters() if p.ndim == 2)
             assert first.abs().max().item() == pytest.approx(limit or 50**-0.5, rel=0.01)
             assert any(p.any() for name, p in net.named_parameters() if name.endswith("bias")) == (not limit)
+
+
+def test_dropout_of_g_while_it_learns():
+    """Where G makes samples to learn from, not where it is asked for some."""
+    model = make(dropout=0.4, hidden=(300,), hidden_d=(5,))
+    nets = model._fresh_nets((20,), 0).double()
+    with torch.no_grad():
+        nets.G.net.hidden[0][0].bias.fill_(50.0)  # no hidden unit is 0
+    seen: list[float] = []
+    nets.G.net.out.register_forward_pre_hook(lambda m, a: seen.append((a[0] == 0).double().mean().item()))
+    x = torch.rand(40, 20, dtype=torch.float64)
+    for learn in (model._loss_d, model._loss_g, model._joint):
+        learn(nets, Batch(x), make_rng(0))
+    assert seen == [pytest.approx(0.4, abs=0.03)] * 3
+    model._decode(nets, nets.prior.draw(3, make_rng(0)))
+    assert seen[3:] == [0]
 
 
 @pytest.mark.parametrize("prior", ["normal", "uniform"])
@@ -270,7 +294,7 @@ def test_the_output_biases_of_g_start_at_the_means_of_the_pixels():
         nets = fresh(model)
         with torch.no_grad():
             model._start(nets, Stream(x, None, 10, 0, dtype=torch.float64), make_rng(0))
-            nets.G[0].out.weight.zero_()
+            (nets.G.net if output == "sigmoid" else nets.G).out.weight.zero_()
         torch.testing.assert_close(nets.G(torch.ones(1, 3).double())[0], x.mean(0))
 
 

@@ -86,6 +86,6 @@ def test_gan_covers_two_modes():
 
 def test_gan_preset_and_its_changes():
     model = GAN.from_preset("goodfellow-2014", epochs=1)
-    assert (model.order, model.network_d, model.epochs) == ("simultaneous", "maxout", 1)
+    assert (model.order, model.network, model.epochs) == ("simultaneous", "maxout", 1)
     with pytest.raises(ValueError, match="did you mean 'goodfellow-2014'"):
         GAN.from_preset("goodfelow-2014")

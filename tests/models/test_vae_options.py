@@ -12,6 +12,7 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 from genlearn._types import Batch
 from genlearn.maths.rng import make_rng, normal
 from genlearn.models.vae import VAE
+from genlearn.nets.conv import ConvDecoder
 from genlearn.train import Stream
 
 
@@ -124,3 +125,47 @@ def test_codes_images_and_scores_of_given_weights():
         logits = nets.decoder(mean + (log_var / 2).exp() * eps) + nets.pixels.bias
         elbo = elbo + Bernoulli(logits=logits).log_prob(bits).sum(1) / 16
     np.testing.assert_allclose(model.score_samples(bits.numpy()), elbo.detach().numpy(), rtol=1e-10)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 17, 30)])
+def test_transposed_convolutions_leave_no_checkerboard(shape):
+    """Every pixel gets as many terms: equal weights turn equal inputs into equal pixels, borders aside."""
+    decoder = ConvDecoder(shape, 2, 3).eval().double()
+    with torch.no_grad():
+        for layer in decoder.layers:
+            torch.nn.init.constant_(layer[2].weight, 0.1)
+            x = layer[2](torch.ones(1, layer[2].in_channels, 6, 7).double())
+            assert x.shape[2:] == (12, 14)
+            assert x[:, :, 1:-1, 1:-1].std((2, 3)).max() < 1e-6
+    assert decoder(torch.randn(2, 3).double()).shape == (2, *shape)
+
+
+@pytest.mark.parametrize("pooling", ["none", "mean", "max"])
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 17, 30), (81,)])
+def test_convolutions_for_any_sides(shape, pooling):
+    nets = make(network="conv", width=2, pooling=pooling)._fresh_nets(shape, 0)
+    kinds = [type(m) for m in nets.encoder.modules()]
+    assert (torch.nn.AvgPool2d in kinds, torch.nn.MaxPool2d in kinds) == (pooling == "mean", pooling == "max")
+    assert nets.encoder(torch.rand(4, *shape)).shape == (4, 6)
+    assert nets.decoder(torch.randn(4, 3)).flatten(1).shape == (4, math.prod(shape))
+
+
+def test_dropout_of_hidden_units_while_it_learns():
+    model, shares = make(dropout=0.4, hidden=(300,)), []
+    nets = model._fresh_nets((16,), 0).double()
+    for net in (nets.encoder, nets.decoder):
+        with torch.no_grad():
+            net.hidden[0][0].weight.zero_()
+            net.hidden[0][0].bias.fill_(1.0)  # no hidden unit is 0
+        net.out.register_forward_pre_hook(lambda m, a: shares.append((a[0] == 0).double().mean().item()))
+    model._loss(nets, Batch(grey()), make_rng(0))
+    assert shares == [pytest.approx(0.4, abs=0.03)] * 2
+    model._decode(nets, model._encode(nets, grey()))
+    assert shares[2:] == [0, 0]
+
+
+def test_initial_weights_by_name():
+    nets = make(init="normal(0.03)", hidden=(300,))._fresh_nets((16,), 0)
+    weights = torch.cat([p.detach().flatten() for p in nets.parameters() if p.ndim == 2])
+    assert weights.std().item() == pytest.approx(0.03, rel=0.03)
+    assert not any(p.any() for name, p in nets.named_parameters() if name.endswith("out.bias"))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from genlearn.maths.rng import make_rng
-from genlearn.nets.mlp import MLP, activation, dropout, init_uniform
+from genlearn.nets.mlp import MLP, activation, dropout
 
 
 def inputs(net: nn.Module, *arguments) -> list[Tensor]:
@@ -73,10 +73,18 @@ def test_activations(name, f):
     assert net.features(torch.tensor([[0.7]]).double())[0].tolist() == pytest.approx([f(x) for x in hidden.tolist()])
 
 
-def test_uniform_initial_weights():
-    net = MLP((300, 200, 1), pieces=2)
-    init_uniform(net, 0.03, make_rng(0))
-    w = net.hidden[0].linear.weight
-    assert w.abs().max() <= 0.03
-    assert w.std().item() == pytest.approx(0.03 / math.sqrt(3), rel=0.01)
-    assert not any(p.any() for name, p in net.named_parameters() if name.endswith("bias"))
+@pytest.mark.parametrize("pieces", [0, (2, 3)])
+def test_branches_are_layers_side_by_side(pieces):
+    """Each sees its own part of the input, and all of it."""
+    net = MLP((5, 4, 1), "tanh", pieces=pieces, branches=((3, 7), (2, 6)), dropout=0.5).double()
+    left, right = net.hidden[0].layers
+    x = torch.randn(8, 5, generator=make_rng(0), dtype=torch.float64)
+    first = torch.cat([left(x[:, :3]), right(x[:, 3:])], 1)
+    assert first.shape == (8, 13)
+    torch.testing.assert_close(net(x), net.out(net.hidden[1](first)))
+    assert [round(dropped(t), 1) for t in inputs(net, x.expand(8, 5), make_rng(0))[-1:]] in ([0.4], [0.5], [0.6])
+
+
+def test_pieces_of_each_layer():
+    net = MLP((9, 4, 5, 1), pieces=(2, 3))
+    assert [layer.linear.out_features for layer in net.hidden] == [8, 15]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from genlearn.maths.ais import AIS, ais, log_z_exact, reverse_ais, salakhutdinov, schedule
+from genlearn.maths.augment import Augmentation, color, cutout, translation
 from genlearn.maths.divergence import divergence
 from genlearn.maths.flips import Energy, flip_differences
 from genlearn.maths.partition import Bracket, LogZ, bracket, log_partition
@@ -24,6 +25,7 @@ from genlearn.maths.running import update_mean
 
 __all__ = [
     "AIS",
+    "Augmentation",
     "Bracket",
     "Energy",
     "LogZ",
@@ -36,6 +38,8 @@ __all__ = [
     "bernoulli_logits_",
     "bracket",
     "coins",
+    "color",
+    "cutout",
     "divergence",
     "flip_differences",
     "interpolated_gradient_penalty",
@@ -49,6 +53,7 @@ __all__ = [
     "schedule",
     "spawn",
     "squared_gradient_norm",
+    "translation",
     "uniform",
     "update_mean",
 ]

@@ -44,14 +44,17 @@ def interpolated_gradient_penalty(
 class Penalties:
     """Penalties on the gradient of D in its input, and their weights; as text: r1(5), gp(10), r1(0.5)+r2(0.5).
 
+    r1(1, every=4) is there at every fourth step only, four times as heavy (Karras et al. 2020, section 3.1): most of
+    its cost is saved. With small data or penalties on samples that can break the game (Huang et al. 2024, section 3).
+
     gp      the interpolated gradient penalty (Gulrajani et al. 2017): weight E (||grad D|| - 1)^2
     r1, r2  weight / 2 E ||grad D||^2 on data, on samples (Mescheder et al. 2018, equations 9 and 10)
     """
 
-    weights: tuple[tuple[str, float], ...] = ()
+    terms: tuple[tuple[str, float, int], ...] = ()
 
     NAMES: ClassVar[tuple[str, ...]] = ("gp", "r1", "r2")
-    expected: ClassVar[str] = "penalties such as r1(5), gp(10) or r1(0.5)+r2(0.5)"
+    expected: ClassVar[str] = "penalties such as r1(5), gp(10), r1(0.5)+r2(0.5) or r1(1, every=4)"
 
     @classmethod
     def parse(cls, text: str) -> Penalties:
@@ -60,21 +63,24 @@ class Penalties:
         for term in text.split("+"):
             try:
                 name, (weight,), named = call(term)
-                terms.append((name, float(weight)))
+                terms.append((name, float(weight), int(named.pop("every", 1))))
             except ValueError:
                 raise ValueError(f"{text!r} is no penalty, expected {cls.expected}") from None
-            if name not in cls.NAMES or named or not 0 < terms[-1][1] < float("inf"):
+            if name not in cls.NAMES or named or not 0 < terms[-1][1] < float("inf") or terms[-1][2] < 1:
                 raise ValueError(f"{text!r} is no penalty, expected {cls.expected}, with positive weights")
-        if len(dict(terms)) < len(terms):
+        if len({name for name, _, _ in terms}) < len(terms):
             raise ValueError(f"{text!r} names a penalty twice, expected each once")
         return cls(tuple(terms))
 
     def __call__(
-        self, f: Critic, x: Float[Tensor, "B *d"], fake: Float[Tensor, "B *d"], rng: torch.Generator
+        self, f: Critic, x: Float[Tensor, "B *d"], fake: Float[Tensor, "B *d"], rng: torch.Generator, step: int = 0
     ) -> dict[str, Tensor]:
-        """The terms by name, weighted, of data and samples [B, ...]: scalars, to be added to D's loss."""
+        """The terms of a step by name, weighted, of data and samples [B, ...]: scalars, to be added to D's loss."""
         terms = {}
-        for name, weight in self.weights:
+        for name, weight, every in self.terms:
+            if step % every:
+                continue
+            weight *= every
             if name == "gp":
                 terms[name] = weight * interpolated_gradient_penalty(f, x, fake, rng).mean()
             else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
@@ -19,7 +18,7 @@ from genlearn.losses.adversarial import LOSSES, AdversarialLoss, Pair
 from genlearn.maths.penalties import Penalties
 from genlearn.maths.rng import Rng, normal
 from genlearn.nets.history import History
-from genlearn.nets.mlp import MLP, Activation
+from genlearn.nets.init import Init
 from genlearn.nets.priors import PRIORS, Prior
 from genlearn.parallel import all_sum
 from genlearn.parameters import Range
@@ -41,9 +40,9 @@ class Adversarial(GenerativeEstimator):
 
     D descends the first loss of a pair (see `LOSSES`) and its penalties, G the second. Play alternates, k steps of D
     and one of G, each on a fresh batch; or is simultaneous (k = 1), both gradients at one point, on the same batch and
-    noise. What a subclass gives: `_generator` and `_discriminator`, modules G(z) and D(x, rng) (rng for dropout), the
-    latter with `features(x, rng)`, and what is its own of the methods below. `_rows_apart`: D(x_i) depends on no other
-    row, so that one pass does for data and samples, and for both players.
+    noise. What a subclass gives: `_generator` and `_discriminator`, modules G(z, rng) and D(x, rng) (rng for dropout),
+    the latter with `features(x, rng)`, and what is its own of the methods below. `_rows_apart`: D(x_i) depends on no
+    other row, so that one pass does for data and samples, and for both players.
 
     Against mode collapse: feature matching (G descends |E f(x) - E f(G(z))|^2 of D's features f, in part or alone) and
     historical averaging (both players), Salimans et al. 2016, sections 3.1 and 3.3; packing (D sees so many images at
@@ -67,6 +66,8 @@ class Adversarial(GenerativeEstimator):
     pack: Annotated[int, Range(1), "images that D judges together"] = 1
     feature_matching: Annotated[float, Range(0, 1), "share of feature matching in G's loss"] = 0.0
     history: Annotated[float, Range(0), "weight of historical averaging"] = 0.0
+    init: Annotated[Init | None, "law of G's first weights (none: torch's)"] = None
+    init_d: Annotated[Init | None, "law of D's first weights (none: torch's)"] = None
     optimizer_d: Annotated[Optimizer | None, "optimiser of D; what it leaves out, and none: as G"] = None
 
     family: ClassVar[str] = "adversarial"
@@ -104,20 +105,25 @@ class Adversarial(GenerativeEstimator):
 
     # --- what a subclass gives
 
-    def _generator(self, shape: Shape, rng: torch.Generator) -> nn.Module:
-        """G: z [B, n_latent] -> images [B, ...] or rows [B, d]."""
+    def _generator(self, shape: Shape) -> nn.Module:
+        """G: z [B, n_latent] -> images [B, ...] or rows [B, d], with G(z, rng) for dropout."""
         raise NotImplementedError
 
-    def _discriminator(self, shape: Shape, rng: torch.Generator) -> nn.Module:
-        """D: images, rng -> numbers [B] or [B, 1]."""
+    def _discriminator(self, shape: Shape) -> nn.Module:
+        """D: packs of images of `shape`, rng -> numbers [B / pack] or [B / pack, 1]."""
         raise NotImplementedError
 
     def _fake(self, nets: Any, batch: Batch, rng: Rng) -> Tensor:
         """As many samples as the batch has images."""
-        return self._decode(nets, nets.prior.draw(len(batch.x), rng))
+        fake: Tensor = nets.G(nets.prior.draw(len(batch.x), rng), rng)
+        return fake
 
     def _shown(self, x: Tensor, batch: Batch) -> Tensor:
         """What D is shown of images: the images."""
+        return x
+
+    def _changed(self, x: Tensor, rng: Rng) -> Tensor:
+        """Images as D sees them while training."""
         return x
 
     def _after(self) -> Callable[[Any], None] | None:
@@ -130,7 +136,10 @@ class Adversarial(GenerativeEstimator):
         return PRIORS[self.prior](self.n_latent)
 
     def _build(self, shape: Shape, rng: torch.Generator) -> AdversarialNets:
-        G, D = self._generator(shape, rng), self._discriminator((self.pack * shape[0], *shape[1:]), rng)
+        G, D = self._generator(shape), self._discriminator(shape)
+        for net, init in ((G, self.init), (D, self.init_d)):
+            if init is not None:
+                Init.parse(str(init))(net, rng)
         if self.spectral_norm:
             for module in list(D.modules()):
                 if isinstance(module, (nn.Linear, nn.Conv2d)):
@@ -162,6 +171,7 @@ class Adversarial(GenerativeEstimator):
         """Data and samples as D sees them, with instance noise: [B / pack, pack C, H, W] or [B / pack, pack d]."""
         x = batch.x
         fake = self._fake(nets, batch, rng).view_as(x).to(x.dtype)
+        x, fake = self._changed(x, rng), self._changed(fake, rng)
         sd = Schedule.parse(self.instance_noise)(batch.seen)
         if sd:
             x, fake = (v + sd * normal(v.shape, rng, v.dtype) for v in (x, fake))
@@ -193,7 +203,8 @@ class Adversarial(GenerativeEstimator):
             logs["right on data"] = (real > self._pair.boundary).float().mean()
             logs["right on samples"] = (false < self._pair.boundary).float().mean()
         if self.penalty is not None:
-            terms = Penalties.parse(str(self.penalty))(lambda v: nets.D(self._shown(v, batch)), x, fake.detach(), rng)
+            penalties, step = Penalties.parse(str(self.penalty)), int(batch.seen // self.batch_size)
+            terms = penalties(lambda v: nets.D(self._shown(v, batch)), x, fake.detach(), rng, step)
             loss, logs = loss + sum(terms.values()), logs | terms
         return loss, logs
 
@@ -247,51 +258,3 @@ class Adversarial(GenerativeEstimator):
                 batch = Batch(x[rows], None if labels is None else labels[rows])
                 outputs.append(used.D(self._shown(self._packed(batch.x), batch)).view(-1))
             return self.border_.answer(torch.cat(outputs))
-
-
-@dataclass(kw_only=True, eq=False, repr=False)
-class Dense(Adversarial):
-    """The base of adversarial nets of fully connected layers."""
-
-    hidden: Annotated[tuple[int, ...], Range(1), "hidden layers of G"] = (256, 256)
-    hidden_d: Annotated[tuple[int, ...], Range(1), "hidden layers of D"] = (256, 256)
-    activation: Annotated[Activation, "of the hidden layers of G"] = "relu"
-    output: Annotated[Literal["sigmoid", "linear"], "range of G: pixels in [0, 1] or any numbers"] = "sigmoid"
-    minibatch: Annotated[
-        Literal["none", "discrimination", "deviation"], "how D's last layer is shown the differences of a batch's rows"
-    ] = "none"
-
-    @property
-    def _rows_apart(self) -> bool:
-        return self.minibatch == "none"
-
-    def check_parameters(self) -> None:
-        """As everywhere; and what goes together."""
-        super().check_parameters()
-        if self.minibatch != "none" and self.batch_size < 2 * self.pack:
-            raise ValueError(
-                f"batch_size is {self.batch_size} with minibatch={self.minibatch!r}, expected rows that can differ; "
-                "the usual fix is batch_size=100"
-            )
-
-    @property
-    def _pixels(self) -> bool:
-        return self.output == "sigmoid"
-
-    def _generator(self, shape: Shape, rng: torch.Generator) -> nn.Module:
-        return self._dense_generator(self.n_latent, math.prod(shape), rng)
-
-    def _discriminator(self, shape: Shape, rng: torch.Generator) -> nn.Module:
-        return self._dense_discriminator(math.prod(shape), rng)
-
-    def _dense_generator(self, n_in: int, n_out: int, rng: torch.Generator) -> nn.Module:
-        mlp = MLP((n_in, *self.hidden, n_out), self.activation)
-        return nn.Sequential(mlp, nn.Sigmoid()) if self.output == "sigmoid" else nn.Sequential(mlp)
-
-    def _dense_discriminator(self, n_in: int, rng: torch.Generator) -> nn.Module:
-        return MLP((n_in, *self.hidden_d, 1), "leaky_relu", minibatch=self.minibatch)
-
-    def _start(self, nets: Any, stream: Stream, rng: Rng) -> None:
-        """The output biases of G begin at the means of the pixels (their logits)."""
-        mean = stream.mean().flatten()
-        nets.G[0].out.bias.copy_(mean.clamp(1e-3, 1 - 1e-3).logit() if self.output == "sigmoid" else mean)

@@ -6,50 +6,54 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-import torch
-from torch import nn
-
-from genlearn.estimator import Shape
-from genlearn.models.adversarial import Adversarial
-from genlearn.nets.conv import image_shape
-from genlearn.nets.dcgan import DCGANDiscriminator, DCGANGenerator, init_normal
+from genlearn.maths.augment import Augmentation
+from genlearn.maths.penalties import Penalties
+from genlearn.models.networks import Convolutional
+from genlearn.nets.init import Init
 from genlearn.parameters import Range
 from genlearn.train import Schedule
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class DCGAN(Adversarial):
+class DCGAN(Convolutional):
     """Deep convolutional GAN: strided and transposed convolutions, no hidden layer fully connected, no pooling.
 
-    Sides that are multiples of 4, 8 pixels at least; 1 to 4 channels. With batch normalisation D sees data and samples
-    in batches of their own.
+    The defaults are for folders of some hundred to some ten thousand pictures and a few minutes: narrow nets, an
+    augmentation of all that D sees (Zhao et al. 2020), R1 in place of batch normalisation in D (Mescheder et al. 2018),
+    averaged weights. The preset "radford-2016" is the recipe of the paper, for 64 pixels. With batch normalisation D
+    sees data and samples in batches of their own.
 
-    Radford, Metz and Chintala 2016; the preset "radford-2016" is their recipe for 64 pixels.
+    Radford, Metz and Chintala 2016.
     """
 
-    width: Annotated[int, Range(1), "channels next to the images, doubled at each halving"] = 64
-    normalise_d: Annotated[bool, "batch normalisation in D"] = True
+    n_latent: Annotated[int, Range(1), "dimensions of z"] = 64
+    width: Annotated[int, Range(1), "channels next to the images, doubled at each halving (resnet: once)"] = 32
+    penalty: Annotated[Penalties | None, "on the gradient of D: gp, r1, r2 and their weights"] = "r1(1)"  # type: ignore[assignment]
+    augment: Annotated[Augmentation | None, "random changes of all that D sees: color, translation, cutout"] = (
+        "color,translation"  # type: ignore[assignment]
+    )
+    init: Annotated[Init | None, "law of G's first weights (none: torch's)"] = "normal(0.02)"  # type: ignore[assignment]
+    init_d: Annotated[Init | None, "law of D's first weights (none: torch's)"] = "normal(0.02)"  # type: ignore[assignment]
     batch_size: Annotated[int, Range(1), "images per update"] = 64
-    learning_rate: Annotated[float | Schedule, Range(0, open=True), "step size, or its schedule in images"] = 2e-4
-    betas: Annotated[tuple[float, ...], Range(0, 1), "decays of the moments of the Adam family"] = (0.5, 0.999)
+    epochs: Annotated[float | None, Range(0, open=True), "passes over the data (none: no limit)"] = None
+    images: Annotated[float | None, Range(1), "budget in images seen (none: no limit)"] = 500_000
+    learning_rate: Annotated[float | Schedule, Range(0, open=True), "step size, or its schedule in images"] = 4e-4
+    betas: Annotated[tuple[float, ...], Range(0, 1), "decays of the moments of the Adam family"] = (0.0, 0.99)
+    ema: Annotated[float, Range(0), "half-life of the averaged weights, in images (0: none)"] = 20_000.0
 
     paper: ClassVar[str] = "Radford, Metz and Chintala 2016"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "radford-2016": {"prior": "uniform", "width": 128, "batch_size": 128},
-        "tiny": {"width": 4, "n_latent": 4, "learning_rate": 0.02, "epochs": 2},
+        "radford-2016": {
+            "n_latent": 100,
+            "prior": "uniform",
+            "width": 128,
+            "normalise_d": True,
+            "penalty": None,
+            "augment": None,
+            "batch_size": 128,
+            "learning_rate": 2e-4,
+            "betas": (0.5, 0.999),
+            "ema": 0.0,
+        },
+        "tiny": {"width": 4, "n_latent": 4, "learning_rate": 0.02, "epochs": 2, "images": None, "ema": 0.0},
     }
-
-    @property
-    def _rows_apart(self) -> bool:
-        return not self.normalise_d
-
-    def _generator(self, shape: Shape, rng: torch.Generator) -> nn.Module:
-        G = DCGANGenerator(self.n_latent, image_shape(shape), self.width)
-        init_normal(G, rng)
-        return G
-
-    def _discriminator(self, shape: Shape, rng: torch.Generator) -> nn.Module:
-        c, h, w = image_shape((shape[0] // self.pack, *shape[1:]))
-        D = DCGANDiscriminator((self.pack * c, h, w), (c, h, w), self.width, self.normalise_d)
-        init_normal(D, rng)
-        return D

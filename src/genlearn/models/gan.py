@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-import torch
-from torch import nn
-
 from genlearn.maths.penalties import Penalties
-from genlearn.models.adversarial import Dense
-from genlearn.nets.mlp import MLP, init_uniform
+from genlearn.models.networks import Dense
 from genlearn.parameters import Range
 from genlearn.train import Schedule
 
@@ -31,12 +27,8 @@ class GAN(Dense):
     longer learns anything.
     """
 
-    network_d: Annotated[Literal["mlp", "maxout"], "hidden layers of D: leaky ReLU or maxout"] = "mlp"
-    pieces: Annotated[int, Range(1), "linear pieces of a maxout unit"] = 5
-    input_dropout_d: Annotated[float, Range(0, 0.95), "probability to drop an input of D"] = 0.0
-    dropout_d: Annotated[float, Range(0, 0.95), "probability to drop a hidden unit of D"] = 0.0
-    init: Annotated[float, Range(0), "weights of G ~ U(-init, init) (0: torch's default)"] = 0.0
-    init_d: Annotated[float, Range(0), "weights of D ~ U(-init, init) (0: torch's default)"] = 0.0
+    network: Annotated[Literal["mlp", "maxout"], "hidden layers: mlp; maxout: those of D are maxout"] = "mlp"
+    pieces: Annotated[tuple[int, ...], Range(1), "linear pieces of a maxout unit, of all layers or of each"] = (5,)
     penalty: Annotated[Penalties | None, "on the gradient of D: gp, r1, r2 and their weights"] = "r1(5)"  # type: ignore[assignment]
     learning_rate: Annotated[float | Schedule, Range(0, open=True), "step size, or its schedule in images"] = 5e-4
     betas: Annotated[tuple[float, ...], Range(0, 1), "decays of the moments of the Adam family"] = (0.5, 0.999)
@@ -48,14 +40,14 @@ class GAN(Dense):
             "prior": "uniform",
             "hidden": (1200, 1200),
             "hidden_d": (240, 240),
-            "network_d": "maxout",
-            "pieces": 5,
+            "network": "maxout",
+            "pieces": (5,),
             "input_dropout_d": 0.2,
             "dropout_d": 0.5,
             "penalty": None,
             "order": "simultaneous",
-            "init": 0.05,
-            "init_d": 0.005,
+            "init": "uniform(0.05)",
+            "init_d": "uniform(0.005)",
             "optimizer": "momentum",
             "learning_rate": f"exponential(0.1, half_life={100 * math.log(2) / math.log(1.000004):.0f}, floor=1e-6)",
             "momentum": "linear(0.5, 0.7, over=12500000)",
@@ -64,21 +56,20 @@ class GAN(Dense):
         "tiny": {"hidden": (16,), "hidden_d": (16,), "n_latent": 4, "epochs": 2},
     }
 
-    def _dense_generator(self, n_in: int, n_out: int, rng: torch.Generator) -> nn.Module:
-        G = super()._dense_generator(n_in, n_out, rng)
-        if self.init:
-            init_uniform(G, self.init, rng)
-        return G
+    def check_parameters(self) -> None:
+        """As everywhere; and one number of pieces, or one of every hidden layer."""
+        super().check_parameters()
+        if len(self.pieces) not in (1, self._layers_d):
+            raise ValueError(
+                f"pieces is {self.pieces!r}, expected one number or {self._layers_d}, for every hidden layer of D"
+            )
 
-    def _dense_discriminator(self, n_in: int, rng: torch.Generator) -> nn.Module:
-        D = MLP(
-            (n_in, *self.hidden_d, 1),
-            "leaky_relu",
-            pieces=self.pieces if self.network_d == "maxout" else 0,
-            input_dropout=self.input_dropout_d,
-            dropout=self.dropout_d,
-            minibatch=self.minibatch,
-        )
-        if self.init_d:
-            init_uniform(D, self.init_d, rng)
-        return D
+    @property
+    def _layers_d(self) -> int:
+        return len(self.hidden_d)
+
+    @property
+    def _pieces(self) -> int | Sequence[int]:
+        if self.network == "mlp":
+            return 0
+        return self.pieces[0] if len(self.pieces) == 1 else self.pieces

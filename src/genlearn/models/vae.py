@@ -15,7 +15,8 @@ from genlearn.capabilities import Encoder
 from genlearn.estimator import GenerativeEstimator, Shape
 from genlearn.losses.elbo import importance_bound, kl_standard_normal, log_bernoulli, log_normal
 from genlearn.maths.rng import Rng, bernoulli, make_rng, normal
-from genlearn.nets.conv import ConvDecoder, ConvEncoder, image_shape
+from genlearn.nets.conv import ConvDecoder, ConvEncoder, Pooling, image_shape
+from genlearn.nets.init import Init
 from genlearn.nets.mlp import MLP, Activation
 from genlearn.nets.priors import NormalPrior, Prior
 from genlearn.parameters import Range
@@ -48,7 +49,10 @@ class VAE(Encoder, GenerativeEstimator):
     hidden: Annotated[tuple[int, ...], Range(1), "hidden layers of the encoder; the decoder mirrors them"] = (200, 200)
     network: Annotated[Literal["mlp", "conv"], "fully connected or convolutional"] = "mlp"
     width: Annotated[int, Range(1), "channels of the first convolution"] = 32
+    pooling: Annotated[Pooling, "what halves the images: strides, or the mean or largest of 2x2 (conv)"] = "none"
     activation: Annotated[Activation, "between fully connected layers"] = "relu"
+    dropout: Annotated[float, Range(0, 0.95), "probability to drop a hidden unit, while training (mlp)"] = 0.0
+    init: Annotated[Init | None, "law of the first weights (none: torch's)"] = None
     likelihood: Annotated[Literal["bernoulli", "gaussian"], "law of the pixels"] = "bernoulli"
     beta: Annotated[float, Range(0), "weight of the KL term"] = 1.0
     binarize: Annotated[bool, "draw binary pixels afresh from grey ones for each batch (bernoulli)"] = True
@@ -71,11 +75,13 @@ class VAE(Encoder, GenerativeEstimator):
         decoder: nn.Module
         if self.network == "conv":
             image = image_shape(shape)
-            encoder = nn.Sequential(nn.Unflatten(1, image), ConvEncoder(image, self.width, 2 * k))
-            decoder = nn.Sequential(ConvDecoder(image, self.width, k), nn.Flatten())
+            encoder, decoder = ConvEncoder(image, self.width, 2 * k, self.pooling), ConvDecoder(image, self.width, k)
         else:
-            encoder = MLP((d, *self.hidden, 2 * k), self.activation)
-            decoder = MLP((k, *self.hidden[::-1], d), self.activation)
+            encoder = MLP((d, *self.hidden, 2 * k), self.activation, dropout=self.dropout)
+            decoder = MLP((k, *self.hidden[::-1], d), self.activation, dropout=self.dropout)
+        if self.init is not None:
+            for net in (encoder, decoder):
+                Init.parse(str(self.init))(net, rng)
         return VAENets(encoder=encoder, decoder=decoder, pixels=PixelBias(d, self.likelihood))
 
     def _prior(self) -> Prior:
@@ -92,22 +98,22 @@ class VAE(Encoder, GenerativeEstimator):
     def _binary(self, x: Tensor, rng: torch.Generator) -> Tensor:
         return bernoulli(x, rng) if self.binarize and self.likelihood == "bernoulli" else x
 
-    def _posterior(self, nets: VAENets, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of q(z | x), each [B, L]."""
-        mean, log_var = nets.encoder(x.flatten(1)).chunk(2, 1)
+    def _posterior(self, nets: VAENets, x: Tensor, rng: Rng | None = None) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of q(z | x), each [B, L]; `rng` is for dropout."""
+        mean, log_var = nets.encoder(x.flatten(1), rng).chunk(2, 1)
         return mean, log_var
 
-    def _log_p(self, nets: VAENets, x: Tensor, z: Tensor) -> Tensor:
-        """log p(x | z) in nats [B]."""
-        log_p: Tensor = nets.pixels(x.flatten(1), nets.decoder(z))
+    def _log_p(self, nets: VAENets, x: Tensor, z: Tensor, rng: Rng | None = None) -> Tensor:
+        """log p(x | z) in nats [B]; `rng` is for dropout."""
+        log_p: Tensor = nets.pixels(x.flatten(1), nets.decoder(z, rng).flatten(1))
         return log_p
 
     def _loss(self, nets: VAENets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
         """-ELBO, one draw of z = mean + exp(log_var / 2) eps for each image."""
         x = self._binary(batch.x, rng)
-        mean, log_var = self._posterior(nets, x)
+        mean, log_var = self._posterior(nets, x, rng)
         z = mean + (0.5 * log_var).exp() * normal(mean.shape, rng, mean.dtype)
-        reconstruction = -self._log_p(nets, x, z).mean()
+        reconstruction = -self._log_p(nets, x, z, rng).mean()
         kl = kl_standard_normal(mean, log_var).mean()
         return reconstruction + self.beta * kl, {"reconstruction": reconstruction, "kl": kl}
 
@@ -131,7 +137,7 @@ class VAE(Encoder, GenerativeEstimator):
         return self._posterior(nets, x)[0]
 
     def _decode(self, nets: VAENets, z: Tensor) -> Tensor:
-        return nets.pixels.mean(nets.decoder(z))
+        return nets.pixels.mean(nets.decoder(z).flatten(1))
 
     def _score_kind(self, nets: VAENets) -> ScoreKind:
         return "lower bound"

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from genlearn.losses.adversarial import AdversarialLoss
-from genlearn.models.adversarial import Dense
+from genlearn.models.networks import AnyNetwork
 from genlearn.parameters import Range
 from genlearn.train import OptimizerName, Schedule
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class WGAN(Dense):
+class WGAN(AnyNetwork):
     """Wasserstein GAN: G(z) against a critic D, whose weights are held in [-c, c] after each of its k steps.
 
     D ascends E[D(x)] - E[D(G(z))], at whose top over all functions of slope 1 this is W1, the earth mover's distance

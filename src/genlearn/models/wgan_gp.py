@@ -8,13 +8,13 @@ from typing import Annotated, Any, ClassVar
 
 from genlearn.losses.adversarial import AdversarialLoss
 from genlearn.maths.penalties import Penalties
-from genlearn.models.adversarial import Dense
+from genlearn.models.networks import AnyNetwork
 from genlearn.parameters import Range
 from genlearn.train import Schedule
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class WGANGP(Dense):
+class WGANGP(AnyNetwork):
     """Wasserstein GAN whose critic D is drawn to slope 1 by a penalty: it descends
 
     E[D(G(z))] - E[D(x)] + lambda E[(||grad D(y)|| - 1)^2],  y = u x + (1 - u) G(z), u ~ U(0, 1) for every row,

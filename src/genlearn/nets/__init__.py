@@ -1,17 +1,20 @@
 """Networks: modules that map tensors and hold parameters and buffers, nothing else."""
 
+from genlearn.nets.adversarial import ImageDiscriminator
 from genlearn.nets.boltzmann import RestrictedBoltzmann
 from genlearn.nets.constant import Constant
-from genlearn.nets.conv import BatchNorm, ConvDecoder, ConvEncoder
-from genlearn.nets.dcgan import DCGANDiscriminator, DCGANGenerator, init_normal
+from genlearn.nets.conv import BatchNorm, ConvDecoder, ConvEncoder, ConvTrunk
+from genlearn.nets.dcgan import DCGANGenerator, DCGANTrunk
 from genlearn.nets.deep_belief import DeepBelief
 from genlearn.nets.deep_boltzmann import DeepBoltzmann, MeanFieldMLP
 from genlearn.nets.general_boltzmann import GeneralBoltzmann
 from genlearn.nets.history import History
+from genlearn.nets.init import Init
 from genlearn.nets.layers import Layers
 from genlearn.nets.minibatch import MinibatchDeviation, MinibatchDiscrimination
-from genlearn.nets.mlp import MLP, Maxout, activation, dropout, init_uniform
+from genlearn.nets.mlp import MLP, Maxout, activation, dropout
 from genlearn.nets.priors import GaussianDensity, LabelledPrior, NormalPrior, Prior, UniformPrior
+from genlearn.nets.resnet import ResidualBlock, ResNetGenerator, ResNetTrunk
 from genlearn.nets.scale import Scale, Shares
 from genlearn.nets.unet import TimedMLP, UNet
 
@@ -21,13 +24,16 @@ __all__ = [
     "Constant",
     "ConvDecoder",
     "ConvEncoder",
-    "DCGANDiscriminator",
+    "ConvTrunk",
     "DCGANGenerator",
+    "DCGANTrunk",
     "DeepBelief",
     "DeepBoltzmann",
     "GaussianDensity",
     "GeneralBoltzmann",
     "History",
+    "ImageDiscriminator",
+    "Init",
     "LabelledPrior",
     "Layers",
     "Maxout",
@@ -36,6 +42,9 @@ __all__ = [
     "MinibatchDiscrimination",
     "NormalPrior",
     "Prior",
+    "ResNetGenerator",
+    "ResNetTrunk",
+    "ResidualBlock",
     "RestrictedBoltzmann",
     "Scale",
     "Shares",
@@ -44,6 +53,4 @@ __all__ = [
     "UniformPrior",
     "activation",
     "dropout",
-    "init_normal",
-    "init_uniform",
 ]

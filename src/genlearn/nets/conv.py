@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -66,47 +68,73 @@ def halvings(shape: Sequence[int], smallest: int = 4) -> list[tuple[int, int]]:
     return sizes
 
 
-class ConvEncoder(nn.Module):
-    """Strided convolutions, batch normalisation, LeakyReLU, one linear layer: [B, C, H, W] -> [B, n_out].
+Pooling: TypeAlias = Literal["none", "mean", "max"]
+POOLINGS: dict[str, type[nn.AvgPool2d] | type[nn.MaxPool2d]] = {"mean": nn.AvgPool2d, "max": nn.MaxPool2d}
 
-    `width` channels after the first halving, doubled at each further one.
+
+class ConvTrunk(nn.Module):
+    """[B, C, H, W] -> [B, n], n = `n_out`: at each halving a convolution, batch normalisation (if wanted), LeakyReLU.
+
+    `width` channels after the first halving, doubled at each further one. What halves is a stride of 2, or pooling: the
+    mean or the largest of 2 x 2 pixels.
     """
 
-    def __init__(self, shape: Sequence[int], width: int, n_out: int) -> None:
+    def __init__(self, shape: Sequence[int], width: int, normalise: bool = True, pooling: Pooling = "none") -> None:
         super().__init__()
         sizes = halvings(shape)
         channels = [shape[0]] + [width << i for i in range(len(sizes) - 1)]
         layers: list[nn.Module] = []
-        for n, m in zip(channels, channels[1:], strict=False):
-            layers += [nn.Conv2d(n, m, 3, 2, 1, bias=False), BatchNorm(m), nn.LeakyReLU(0.2)]
+        for n, m in pairwise(channels):
+            layers.append(nn.Conv2d(n, m, 3, 2 if pooling == "none" else 1, 1, bias=not normalise))
+            layers += [BatchNorm(m)] if normalise else []
+            layers.append(nn.LeakyReLU(0.2))
+            layers += [] if pooling == "none" else [POOLINGS[pooling](2, ceil_mode=True)]
         self.layers = nn.Sequential(*layers)
-        self.out = nn.Linear(channels[-1] * sizes[-1][0] * sizes[-1][1], n_out)
+        self.n_out = channels[-1] * math.prod(sizes[-1])
 
-    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B n_out"]:
-        """Codes: [B, C, H, W] -> [B, n_out]."""
-        y: Tensor = self.out(self.layers(x).flatten(1))
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B n"]:
+        """The last layer, flattened: [B, C, H, W] -> [B, n]."""
+        y: Tensor = self.layers(x).flatten(1)
+        return y
+
+
+class ConvEncoder(nn.Module):
+    """`ConvTrunk` and one linear layer: [B, C, H, W], or rows of as many numbers, -> [B, n_out]."""
+
+    def __init__(self, shape: Sequence[int], width: int, n_out: int, pooling: Pooling = "none") -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+        self.trunk = ConvTrunk(shape, width, pooling=pooling)
+        self.out = nn.Linear(self.trunk.n_out, n_out)
+
+    def forward(self, x: Float[Tensor, "B ..."], rng: torch.Generator | None = None) -> Float[Tensor, "B n_out"]:
+        """Codes; there is no noise inside for `rng` to draw."""
+        y: Tensor = self.out(self.trunk(x.reshape(-1, *self.shape)))
         return y
 
 
 class ConvDecoder(nn.Module):
-    """The mirror of `ConvEncoder`, transposed convolutions and ReLU: z [B, n_in] -> [B, C, H, W], linear at the end."""
+    """The mirror of `ConvEncoder`, transposed convolutions and ReLU: z [B, n_in] -> [B, C, H, W], linear at the end.
+
+    Kernels of 4 at a stride of 2 overlap evenly (others give checkerboards, Odena et al. 2016); a size that is no
+    double is cut from the double.
+    """
 
     def __init__(self, shape: Sequence[int], width: int, n_in: int) -> None:
         super().__init__()
-        sizes = halvings(shape)[::-1]
-        channels = [width << i for i in range(len(sizes) - 1)][::-1] + [shape[0]]
-        self.first = (channels[0], *sizes[0])
-        self.inp = nn.Linear(n_in, channels[0] * sizes[0][0] * sizes[0][1])
-        layers: list[nn.Module] = []
-        for n, m, (h, w), (h2, w2) in zip(channels, channels[1:], sizes, sizes[1:], strict=False):
-            # 2 h - 1 + padding is the larger size: even and odd images come back exactly.
-            padding = (h2 - 2 * h + 1, w2 - 2 * w + 1)
-            # A bias before batch normalisation does nothing; some shapes with one are ten times as slow on a CPU.
-            bias = (h2, w2) == sizes[-1]
-            layers += [BatchNorm(n), nn.ReLU(), nn.ConvTranspose2d(n, m, 3, 2, 1, output_padding=padding, bias=bias)]
-        self.layers = nn.Sequential(*layers)
+        self.sizes = halvings(shape)[::-1]
+        channels = [width << i for i in range(len(self.sizes) - 1)][::-1] + [shape[0]]
+        self.first = (channels[0], *self.sizes[0])
+        self.inp = nn.Linear(n_in, math.prod(self.first))
+        # A bias before batch normalisation does nothing; some shapes with one are ten times as slow on a CPU.
+        self.layers = nn.ModuleList(
+            nn.Sequential(BatchNorm(n), nn.ReLU(), nn.ConvTranspose2d(n, m, 4, 2, 1, bias=i == len(channels) - 2))
+            for i, (n, m) in enumerate(pairwise(channels))
+        )
 
-    def forward(self, z: Float[Tensor, "B n_in"]) -> Float[Tensor, "B C H W"]:
-        """Images: [B, n_in] -> [B, C, H, W]."""
-        x: Tensor = self.layers(self.inp(z).unflatten(1, self.first))
+    def forward(self, z: Float[Tensor, "B n_in"], rng: torch.Generator | None = None) -> Float[Tensor, "B C H W"]:
+        """Images: [B, n_in] -> [B, C, H, W]; there is no noise inside for `rng` to draw."""
+        x: Tensor = self.inp(z).unflatten(1, self.first)
+        for layer, (h, w) in zip(self.layers, self.sizes[1:], strict=True):
+            x = layer(x)[:, :, :h, :w]
         return x

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -31,15 +33,6 @@ def doublings(shape: Sequence[int]) -> list[tuple[int, int]]:
     return sizes[::-1]
 
 
-def init_normal(net: nn.Module, rng: torch.Generator, sd: float = 0.02) -> None:
-    """Kernels ~ N(0, sd), biases 0 (Radford, Metz and Chintala 2016, section 4)."""
-    for module in net.modules():
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-            nn.init.normal_(module.weight, 0, sd, generator=rng)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-
-
 class DCGANGenerator(nn.Module):
     """z [B, n] -> images [B, C, H, W] in [0, 1] (tanh, from -1 .. 1).
 
@@ -53,46 +46,37 @@ class DCGANGenerator(nn.Module):
         sizes = doublings(shape)
         channels = [width << i for i in range(len(sizes) - 1)][::-1]
         layers: list[nn.Module] = [nn.ConvTranspose2d(n_latent, channels[0], sizes[0], bias=False)]
-        for n, m in zip(channels, channels[1:], strict=False):
+        for n, m in pairwise(channels):
             layers += [BatchNorm(n), nn.ReLU(), nn.ConvTranspose2d(n, m, 4, 2, 1, bias=False)]
         layers += [BatchNorm(width), nn.ReLU(), nn.ConvTranspose2d(width, shape[0], 4, 2, 1)]
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, z: Float[Tensor, "B n"]) -> Float[Tensor, "B C H W"]:
-        """Images."""
+    def forward(self, z: Float[Tensor, "B n"], rng: torch.Generator | None = None) -> Float[Tensor, "B C H W"]:
+        """Images; there is no noise inside for `rng` to draw."""
         x: Tensor = self.layers(z[:, :, None, None])
         return (x.tanh() + 1) / 2
 
 
-class DCGANDiscriminator(nn.Module):
-    """Images in [0, 1], [B, C, H, W] or rows of as many numbers, -> numbers [B].
+class DCGANTrunk(nn.Module):
+    """[B, C, H, W] -> [B, n], n = `n_out`: strided convolutions of kernel 4 down to the smallest size.
 
-    Strided convolutions of kernel 4 down to the smallest size, `width` channels after the first, doubled at each
-    further one, LeakyReLU of slope 0.2 and (from the second on, if wanted) batch normalisation; then one kernel over
-    all that is left. Radford, Metz and Chintala 2016, section 3.
+    `width` channels after the first, doubled at each further one, LeakyReLU of slope 0.2 and (from the second on, if
+    wanted) batch normalisation; one linear layer over all that is left is then what the paper has. `shape` are the
+    images, which may come as packs of more channels (`n_in`). Radford, Metz and Chintala 2016, section 3.
     """
 
-    def __init__(self, shape: Sequence[int], image: Sequence[int], width: int, normalise: bool) -> None:
+    def __init__(self, shape: Sequence[int], width: int, normalise: bool, n_in: int) -> None:
         super().__init__()
-        self.shape = tuple(shape)
-        sizes = doublings(image)
-        channels = [shape[0]] + [width << i for i in range(len(sizes) - 1)]
+        sizes = doublings(shape)
+        channels = [n_in] + [width << i for i in range(len(sizes) - 1)]
         layers: list[nn.Module] = []
-        for i, (n, m) in enumerate(zip(channels, channels[1:], strict=False)):
+        for i, (n, m) in enumerate(pairwise(channels)):
             norm = [BatchNorm(m)] if i and normalise else []
             layers += [nn.Conv2d(n, m, 4, 2, 1, bias=not norm), *norm, nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers)
-        self.out = nn.Conv2d(channels[-1], 1, sizes[0])
+        self.n_out = channels[-1] * math.prod(sizes[0])
 
-    def _hidden(self, x: Tensor) -> Tensor:
-        y: Tensor = self.layers(2 * x.view(-1, *self.shape) - 1)
-        return y
-
-    def features(self, x: Float[Tensor, "B ..."], rng: torch.Generator | None = None) -> Float[Tensor, "B n"]:
-        """The last hidden layer, flattened."""
-        return self._hidden(x).flatten(1)
-
-    def forward(self, x: Float[Tensor, "B ..."], rng: torch.Generator | None = None) -> Float[Tensor, "B"]:
-        """Logits, or a critic's values; there is no noise inside for `rng` to draw."""
-        y: Tensor = self.out(self._hidden(x)).flatten()
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B n"]:
+        """The last layer, flattened."""
+        y: Tensor = self.layers(x).flatten(1)
         return y

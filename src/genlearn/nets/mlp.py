@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -42,12 +43,6 @@ def dropout(x: Float[Tensor, "*d"], p: float, rng: torch.Generator | None) -> Fl
     return x * (coins(x.shape, 1 - p, rng) * x.new_tensor(1 / (1 - p)))
 
 
-def init_uniform(module: nn.Module, limit: float, rng: torch.Generator) -> None:
-    """Weights ~ U(-limit, limit), biases 0, in every linear or convolutional layer."""
-    for name, p in module.named_parameters():
-        nn.init.zeros_(p) if name.endswith("bias") else nn.init.uniform_(p, -limit, limit, generator=rng)
-
-
 class Maxout(nn.Module):
     """h_i = max_j (x W_ij + b_ij), j = 1 .. pieces: [B, n_in] -> [B, units] (Goodfellow et al. 2013, section 2)."""
 
@@ -79,12 +74,26 @@ class _Max(torch.autograd.Function):
         return gradient
 
 
+class Branches(nn.Module):
+    """A first layer that is several, one for each part of the input: [B, sum of n] -> [B, sum of m], pairs (n, m)."""
+
+    def __init__(self, parts: Sequence[tuple[int, int]], make: Callable[[int, int], nn.Module]) -> None:
+        super().__init__()
+        self.sizes = [n for n, _ in parts]
+        self.layers = nn.ModuleList(make(n, m) for n, m in parts)
+
+    def forward(self, x: Float[Tensor, "B n"]) -> Float[Tensor, "B m"]:
+        """The layers' outputs, one behind the other."""
+        return torch.cat([layer(part) for layer, part in zip(self.layers, x.split(self.sizes, 1), strict=True)], 1)
+
+
 class MLP(nn.Module):
     """Layers of `sizes` with an activation (or maxout) between them, linear at the end: [B, ...] -> [B, sizes[-1]].
 
-    `pieces` > 0 makes the hidden layers maxout. `input_dropout` and `dropout` are the probabilities with which an input
-    and a hidden unit are dropped, where the caller gives `rng`. minibatch: the last layer is shown how the rows differ
-    too (discrimination, deviation).
+    `pieces` of each hidden layer (one number: of all) make it maxout; 0 does not. `input_dropout` and `dropout` are the
+    probabilities with which an input and a hidden unit are dropped, where the caller gives `rng`. branches: the first
+    layer is several, see `Branches`. minibatch: the last layer is shown how the rows differ too (discrimination,
+    deviation).
     """
 
     def __init__(
@@ -92,18 +101,27 @@ class MLP(nn.Module):
         sizes: Sequence[int],
         activation_name: str = "relu",
         *,
-        pieces: int = 0,
+        pieces: int | Sequence[int] = 0,
         input_dropout: float = 0.0,
         dropout: float = 0.0,
+        branches: Sequence[tuple[int, int]] = (),
         minibatch: str = "none",
     ) -> None:
         super().__init__()
-        pairs = list(zip(sizes, sizes[1:], strict=False))
+        if branches:
+            sizes = (sizes[0], sum(m for _, m in branches), *sizes[1:])
+        *hidden, (n, m) = pairwise(sizes)
+        many = [pieces] * len(hidden) if isinstance(pieces, int) else pieces
+
+        def layer(k: int) -> Callable[[int, int], nn.Module]:
+            if k:
+                return lambda n, m: Maxout(n, m, k)
+            return lambda n, m: nn.Sequential(nn.Linear(n, m), activation(activation_name))
+
         self.hidden = nn.ModuleList(
-            Maxout(n, m, pieces) if pieces else nn.Sequential(nn.Linear(n, m), activation(activation_name))
-            for n, m in pairs[:-1]
+            Branches(branches, layer(k)) if branches and not i else layer(k)(*pair)
+            for i, (k, pair) in enumerate(zip(many, hidden, strict=True))
         )
-        n, m = pairs[-1]
         self.minibatch = None if minibatch == "none" else MINIBATCH[minibatch](n)
         self.out = nn.Linear(n if self.minibatch is None else n + self.minibatch.n_extra, m)
         self.input_dropout, self.dropout = input_dropout, dropout
