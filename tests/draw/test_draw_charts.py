@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from genlearn.draw import curves, scatter
+from genlearn.draw import curves, heat, scatter
 
 ORANGE = np.array([213, 94, 0])
 SVG = "{http://www.w3.org/2000/svg}"
@@ -81,3 +81,18 @@ def test_the_same_input_gives_the_same_bytes_and_no_global_state_changes():
 def test_what_is_not_finite_leaves_a_gap():
     (line,) = lines_of(curves({"loss": (np.arange(6), [0, 1, np.nan, 3, np.inf, 5.0])}, ylabel="loss"))
     assert len(line) == 4
+
+
+def test_rows_of_colours_are_where_their_names_are_and_on_a_logarithmic_scale():
+    """A tenth is as far from 1 as from a hundredth; rows run from the top, what is not positive stays white."""
+    t = [100, 200, 300]
+    picture = Image.open(
+        io.BytesIO(heat({"one": (t, [1, 1, 1]), "two": (t, [0.1, 0.1, 0]), "three": (t, [0.01] * 3)}, "norm"))
+    ).convert("RGB")
+    rgb = np.asarray(picture).astype(int)
+    left = rgb[:, rgb.shape[1] // 3]
+    light = left.sum(1)[(np.ptp(left, axis=1) > 40)]  # cividis is yellow, grey, blue
+    assert light[0] > light[-1] + 200
+    right = rgb[:, int(0.72 * rgb.shape[1])]
+    white = (left.sum(1) < 700) & (right.sum(1) > 750)
+    assert 20 < white.sum() < len(left) / 2  # the row that ends in 0, and it alone

@@ -17,8 +17,9 @@ from PIL import Image
 from genlearn.metrics import Result, likelihood_result, nearest
 from genlearn.report import write
 from genlearn.report.page import flat, number, tables
-from genlearn.report.view import about, twins, view
+from genlearn.report.view import about, charts, flow, twins, view
 from genlearn.run import Run
+from genlearn.train import Journal
 
 SMALL = {
     "rbm": {"n_hidden": 9, "n_gibbs": 2, "epochs": 20},  # long enough for two sheets of samples
@@ -229,3 +230,17 @@ def test_twins_are_found_in_every_block(monkeypatch):
 
 def test_flat():
     assert list(flat({"a": {"b": [1, 2], "c": None}})) == [("a · b", "1, 2"), ("a · c", "None")]
+
+
+def test_the_flow_of_the_gradient_is_one_picture_a_player():
+    journal = Journal()
+    for images in (100, 200):
+        layers = {f"{p}/gradient of {p}.hidden.{i}": 0.1 ** (i + 1) for p in "GD" for i in range(3)}
+        journal.log(images, 1.0, {"D/loss": 1.0, "D/gradient": 0.2, **layers})
+    assert [picture.alt.partition(" by ")[0] for picture in flow(journal)] == [
+        "norms of the gradients of G",
+        "norms of the gradients of D",
+    ]
+    shown = [picture.alt for picture in charts(journal)]
+    assert len(shown) == 4  # the two, the loss, the whole norm
+    assert not any("hidden" in alt for alt in shown)

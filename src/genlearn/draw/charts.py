@@ -11,6 +11,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 from matplotlib.ticker import EngFormatter
@@ -105,6 +106,27 @@ def curves_png(
 ) -> bytes:
     """The chart of `curves` as a PNG."""
     with _curves(lines, ylabel, xlabel, size) as figure:
+        return _png(figure)
+
+
+def heat(rows: Mapping[str, tuple[Any, Any]], label: str, xlabel: str = "images seen", width: float = 5.5) -> bytes:
+    """Positive numbers by name and time, (x [n], y [n]) each, as rows of colours on a logarithmic scale, as a PNG.
+
+    The rows share the times of the first; what is not positive stays blank.
+    """
+    times = np.asarray(next(iter(rows.values()))[0], float)
+    values = np.array([np.interp(times, np.asarray(x, float), np.asarray(y, float)) for x, y in rows.values()])
+    values[~(values > 0)] = np.nan
+    with _axes(width, 1.2 + 0.22 * len(rows)) as (figure, axes):
+        middles = (times[1:] + times[:-1]) / 2
+        ends = np.concatenate([[0.0], middles, [max(2 * times[-1] - (middles[-1] if len(middles) else 0), 1)]])
+        mesh = axes.pcolormesh(ends, np.arange(len(rows) + 1), values, norm=LogNorm(), cmap="cividis", rasterized=True)
+        axes.set_yticks(np.arange(len(rows)) + 0.5, list(rows))
+        axes.invert_yaxis()
+        axes.set(xlabel=xlabel)
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.tick_params(color=PALE, left=False)
+        figure.colorbar(mesh, ax=axes, label=label, pad=0.02)
         return _png(figure)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from genlearn._types import ScoreKind
 from genlearn.data import Data
-from genlearn.draw import curves, filters, grid, pairs, scatter
+from genlearn.draw import curves, filters, grid, heat, pairs, scatter
 from genlearn.estimator import GenerativeEstimator
 from genlearn.metrics import Result, nearest
 from genlearn.report.pictures import Picture, corner, embed
@@ -166,7 +166,7 @@ def progress(run: Run, share: float) -> list[Picture]:
 
 def charts(journal: Journal) -> list[Picture]:
     """What belongs together in one chart, other values of monitors in one each, other values of players in one."""
-    names, plan = journal.names, []
+    names, plan = [name for name in journal.names if "/gradient of " not in name], []
     for belongs, label, caption in TOGETHER:
         group = [name for name in names if belongs(name)]
         names = [name for name in names if name not in group]
@@ -175,7 +175,7 @@ def charts(journal: Journal) -> list[Picture]:
     plan += [([name], name, "Watched now and then.") for name in names if "/" not in name]
     rest = [name for name in names if "/" in name and "valid/" not in name]
     plan.append((rest, "", "Watched beside the loss."))
-    charted = []
+    charted = flow(journal)
     for names, label, caption in plan:
         lines = {name: journal.curve(name) for name in names}
         if lines:
@@ -187,6 +187,23 @@ def charts(journal: Journal) -> list[Picture]:
                 )
             )
     return charted
+
+
+def flow(journal: Journal) -> list[Picture]:
+    """The norms of every layer's gradient, where they were asked for, a picture a player."""
+    players: dict[str, dict[str, tuple[Any, Any]]] = {}
+    for name in journal.names:
+        player, kind, layer = name.partition("/gradient of ")
+        if kind:
+            players.setdefault(player, {})[layer] = journal.curve(name)
+    return [
+        embed(
+            heat(layers, f"gradient of {player}"),
+            f"norms of the gradients of {player} by layer against images seen",
+            "How far the gradient reaches: a layer a row, from the input down to the output.",
+        )
+        for player, layers in players.items()
+    ]
 
 
 def about(score: str) -> str:
