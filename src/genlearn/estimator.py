@@ -226,6 +226,7 @@ class GenerativeEstimator(Capabilities):
         common = {"budget": budget, "precision": self.precision, "ema": self.ema}
         training = Training(nets, self._stages(shape), stream, rng, **common | options)
         tell(about)
+        tell(", ".join(f"{name}={value!r}" for name, value in self._choices(shape).items()))
         with work(title or type(self).__name__) as step:
             training.on_tick = lambda p, done: step(
                 done, f"{p.images:,} images{training.journal.losses}, {p.seconds:.1f} s"

@@ -88,6 +88,10 @@ class Hooks:
         def _n_steps(self) -> int:
             """Steps of the chain whose end is a sample."""
 
+    def _choices(self, shape: tuple[int, ...]) -> dict[str, str]:
+        """What parameters that are "auto" become for images of a shape."""
+        return {}
+
     @property
     def _law(self) -> Visible:
         """The law of the pixels that scores speak of: of binary ones, grey images are drawn; or densities."""

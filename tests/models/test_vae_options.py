@@ -169,3 +169,24 @@ def test_initial_weights_by_name():
     weights = torch.cat([p.detach().flatten() for p in nets.parameters() if p.ndim == 2])
     assert weights.std().item() == pytest.approx(0.03, rel=0.03)
     assert not any(p.any() for name, p in nets.named_parameters() if name.endswith("out.bias"))
+
+
+@pytest.mark.parametrize(
+    ("shape", "colour"), [((64,), False), ((8, 8), False), ((1, 8, 8), False), ((3, 8, 8), True), ((2, 8, 8), True)]
+)
+def test_images_in_colour_get_convolutions_and_a_gaussian_law(shape, colour, capsys, tmp_path):
+    """By themselves, which is said; what is asked for stays."""
+    x = np.random.default_rng(0).integers(0, 256, (40, *shape)).astype(np.uint8)
+    small = {"n_latent": 2, "width": 2, "hidden": (5,), "epochs": 1, "random_state": 0}
+    model = VAE(**small).fit(x, verbose=1)
+    said = capsys.readouterr().err
+    chosen = ("conv", "gaussian") if colour else ("mlp", "bernoulli")
+    assert f"network={chosen[0]!r}, likelihood={chosen[1]!r}" in said
+    assert any(isinstance(m, torch.nn.Conv2d) for m in model.nets_.modules()) == colour
+    assert model.nets_.pixels.bernoulli == (not colour)
+    assert {entry.law for entry in model.log_likelihoods(x).values()} == {"gaussian" if colour else "binary"}
+    assert np.array_equal(VAE.load(model.save(tmp_path)).sample(3, random_state=1), model.sample(3, random_state=1))
+    other = VAE(**small, network="mlp", likelihood="bernoulli").fit(x, verbose=1)
+    assert "network=" not in capsys.readouterr().err
+    assert not any(isinstance(m, torch.nn.Conv2d) for m in other.nets_.modules())
+    assert other.nets_.pixels.bernoulli

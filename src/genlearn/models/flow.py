@@ -96,6 +96,9 @@ class FlowMatching(Encoder, GenerativeEstimator):
     }
     _uses_labels: ClassVar[bool] = True
 
+    def _choices(self, shape: Shape) -> dict[str, str]:
+        return {"network": "unet" if len(shape) == 3 else "mlp"} if self.network == "auto" else {}
+
     @property
     def _pixels(self) -> bool:
         return self.output == "pixels"
@@ -110,7 +113,7 @@ class FlowMatching(Encoder, GenerativeEstimator):
 
     def _build(self, shape: Shape, rng: torch.Generator) -> FlowNets:
         v: nn.Module
-        if self.network == "unet" or (self.network == "auto" and len(shape) == 3):
+        if self._choices(shape).get("network", self.network) == "unet":
             image = image_shape(shape)
             width = self.width or (32 if max(image[1:]) <= 48 else 16)
             v = UNet(image, width, self._n_classes, self.attention)

@@ -38,7 +38,8 @@ class VAE(Encoder, GenerativeEstimator):
 
     ELBO = E_{q(z | x)}[log p(x | z)] - beta KL(q(z | x) || p(z)),  q(z | x) = N(mean(x), diag exp(log_var(x))).
 
-    p(x | z) is Bernoulli on [0, 1] pixels or Gaussian with one learned variance. `transform` gives the mean of
+    p(x | z) is Bernoulli on [0, 1] pixels or Gaussian with one learned variance, which images in colour get by default
+    ("auto"), with convolutions. `transform` gives the mean of
     q(z | x), `inverse_transform` E[x | z]; `score_samples` is the ELBO (beta = 1) with 16 fixed draws of the noise,
     shared by all rows; of binary pixels if Bernoulli, however it was trained (`binarize`).
 
@@ -47,13 +48,17 @@ class VAE(Encoder, GenerativeEstimator):
 
     n_latent: Annotated[int, Range(1), "dimensions of z"] = 20
     hidden: Annotated[tuple[int, ...], Range(1), "hidden layers of the encoder; the decoder mirrors them"] = (200, 200)
-    network: Annotated[Literal["mlp", "conv"], "fully connected or convolutional"] = "mlp"
+    network: Annotated[
+        Literal["auto", "mlp", "conv"], "fully connected or convolutional (auto: conv for images in colour)"
+    ] = "auto"
     width: Annotated[int, Range(1), "channels of the first convolution"] = 32
     pooling: Annotated[Pooling, "what halves the images: strides, or the mean or largest of 2x2 (conv)"] = "none"
     activation: Annotated[Activation, "between fully connected layers"] = "relu"
     dropout: Annotated[float, Range(0, 0.95), "probability to drop a hidden unit, while training (mlp)"] = 0.0
     init: Annotated[Init | None, "law of the first weights (none: torch's)"] = None
-    likelihood: Annotated[Literal["bernoulli", "gaussian"], "law of the pixels"] = "bernoulli"
+    likelihood: Annotated[
+        Literal["auto", "bernoulli", "gaussian"], "law of the pixels (auto: gaussian for images in colour)"
+    ] = "auto"
     beta: Annotated[float, Range(0), "weight of the KL term"] = 1.0
     binarize: Annotated[bool, "draw binary pixels afresh from grey ones for each batch (bernoulli)"] = True
 
@@ -61,19 +66,30 @@ class VAE(Encoder, GenerativeEstimator):
     paper: ClassVar[str] = "Kingma and Welling 2014"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"tiny": {"hidden": (16,), "n_latent": 3, "epochs": 2}}
 
+    def _choices(self, shape: Shape) -> dict[str, str]:
+        colour = len(shape) == 3 and shape[0] > 1
+        chosen = {"network": "conv" if colour else "mlp", "likelihood": "gaussian" if colour else "bernoulli"}
+        return {name: value for name, value in chosen.items() if getattr(self, name) == "auto"}
+
     @property
     def _law(self) -> Visible:
-        return "binary" if self.likelihood == "bernoulli" else "gaussian"
+        shape = self.border_.inner_shape if hasattr(self, "border_") else ()
+        chosen = self._choices(shape).get("likelihood", self.likelihood)
+        return "binary" if chosen == "bernoulli" else "gaussian"
+
+    @property
+    def _pixels(self) -> bool:
+        return self.likelihood != "gaussian"
 
     @property
     def _n_features_out(self) -> int:
         return self.n_latent
 
     def _build(self, shape: Shape, rng: torch.Generator) -> VAENets:
-        d, k = math.prod(shape), self.n_latent
+        d, k, chosen = math.prod(shape), self.n_latent, self._choices(shape)
         encoder: nn.Module
         decoder: nn.Module
-        if self.network == "conv":
+        if chosen.get("network", self.network) == "conv":
             image = image_shape(shape)
             encoder, decoder = ConvEncoder(image, self.width, 2 * k, self.pooling), ConvDecoder(image, self.width, k)
         else:
@@ -82,7 +98,8 @@ class VAE(Encoder, GenerativeEstimator):
         if self.init is not None:
             for net in (encoder, decoder):
                 Init.parse(str(self.init))(net, rng)
-        return VAENets(encoder=encoder, decoder=decoder, pixels=PixelBias(d, self.likelihood))
+        bernoulli_pixels = chosen.get("likelihood", self.likelihood) == "bernoulli"
+        return VAENets(encoder=encoder, decoder=decoder, pixels=PixelBias(d, bernoulli_pixels))
 
     def _prior(self) -> Prior:
         return NormalPrior(self.n_latent)
@@ -95,8 +112,8 @@ class VAE(Encoder, GenerativeEstimator):
     def _start(nets: VAENets, stream: Stream, rng: Rng) -> None:
         nets.pixels.fit(stream.mean(), None if nets.pixels.bernoulli else stream.variance())
 
-    def _binary(self, x: Tensor, rng: torch.Generator) -> Tensor:
-        return bernoulli(x, rng) if self.binarize and self.likelihood == "bernoulli" else x
+    def _binary(self, nets: VAENets, x: Tensor, rng: torch.Generator) -> Tensor:
+        return bernoulli(x, rng) if self.binarize and nets.pixels.bernoulli else x
 
     def _posterior(self, nets: VAENets, x: Tensor, rng: Rng | None = None) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z | x), each [B, L]; `rng` is for dropout."""
@@ -110,7 +127,7 @@ class VAE(Encoder, GenerativeEstimator):
 
     def _loss(self, nets: VAENets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
         """-ELBO, one draw of z = mean + exp(log_var / 2) eps for each image."""
-        x = self._binary(batch.x, rng)
+        x = self._binary(nets, batch.x, rng)
         mean, log_var = self._posterior(nets, x, rng)
         z = mean + (0.5 * log_var).exp() * normal(mean.shape, rng, mean.dtype)
         reconstruction = -self._log_p(nets, x, z, rng).mean()
@@ -165,9 +182,9 @@ class PixelBias(nn.Module):
     bernoulli: p = sigmoid(out + bias); gaussian: N(out + bias, exp(log_sigma)^2), one learned scale.
     """
 
-    def __init__(self, d: int, likelihood: Literal["bernoulli", "gaussian"]) -> None:
+    def __init__(self, d: int, bernoulli: bool) -> None:
         super().__init__()
-        self.bernoulli = likelihood == "bernoulli"
+        self.bernoulli = bernoulli
         self.bias = nn.Parameter(torch.zeros(d))
         if not self.bernoulli:
             self.log_sigma = nn.Parameter(torch.zeros(()))
