@@ -16,6 +16,7 @@ from genlearn.models.dbm import DBM
 from genlearn.models.dbn import DBN
 from genlearn.models.dcgan import DCGAN
 from genlearn.models.deep_autoencoder import DeepAutoencoder
+from genlearn.models.flow import FlowMatching
 from genlearn.models.gan import GAN
 from genlearn.models.rbm import RBM
 from genlearn.models.stacked_rbm import StackedRBMClassifier
@@ -65,6 +66,8 @@ GAMES = {
         **{**COMMON, "images": 300, "epochs": None},
     ),
     "resnet": WGANGP(network="resnet", width=4, n_latent=3, k=2, **{**COMMON, "images": 300, "epochs": None}),
+    "flow": FlowMatching(hidden=(20,), ema=500.0, **COMMON),
+    "flow-unet": FlowMatching(network="unet", width=4, **{**COMMON, "images": 120, "epochs": None}),
     "proof": Proof(n_latent=3, hidden=(20,), ema=500.0, **COMMON),
     "gan-joint": GAN.from_preset(
         "goodfellow-2014", **{**COMMON, "hidden": (30,), "hidden_d": (20, 20), "learning_rate": 0.1}
