@@ -176,14 +176,17 @@ class Run:
     ) -> GenerativeEstimator:
         """Train, or continue; the folder always holds what is needed to resume to the same bits.
 
-        `budget` (epochs, images, minutes) replaces the recorded one; monitors: see `monitors.choose`. SIGINT and
-        SIGTERM checkpoint first and leave the run `stopped`; a second SIGINT interrupts at once.
+        `budget` (epochs, images, minutes) replaces the recorded one; monitors: see `monitors.choose`; a resumed run
+        keeps its own, and these come to them. SIGINT and SIGTERM checkpoint first and leave the run `stopped`; a second
+        SIGINT interrupts at once.
         """
         began = time.perf_counter()
         self.record["parameters"] |= budget or {}
         data, estimator, first = self.data(to_train=True), self.estimator, world()[0] == 0
         # What can be wrong with the input is found before anything is written.
         x, y = estimator._meet(data, None)
+        if resume:
+            monitors = [*dict.fromkeys([*self.record.get("monitors", []), *monitors])]
         watch = choose(estimator, data, self.path / "samples", monitors)
         with self._held():
             if first:
@@ -192,6 +195,7 @@ class Run:
             if resume and "hardware" in self.record:  # the two libraries round differently
                 here["products"] = self.record["hardware"].get("products", "torch")
             self.record |= {"status": "running", "hardware": here, "code": code(), "started": _now()}
+            self.record["monitors"] = list(monitors)
             self.write()
             journal, keeper = Journal(self.path if first else None), Keeper(self.path / "checkpoints")
             files = (self.record.get("spent", {}).get("files", 0.0) if resume else 0.0) + time.perf_counter() - began

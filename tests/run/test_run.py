@@ -285,6 +285,16 @@ def test_asked_for_monitors_and_gradients(tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+def test_a_resumed_run_keeps_its_monitors(tmp_path):
+    make(tmp_path / "run", 100).train(monitors=["gradients"])
+    run = Run.open(tmp_path / "run")
+    run.train(resume=True, monitors=["parzen"], budget={"images": 3000})
+    images, _ = run.journal().curve("vae/gradient of encoder.out")
+    assert max(images) > 2000
+    assert "valid/parzen" in run.journal().names
+    assert Run.open(tmp_path / "run").record["monitors"] == ["gradients", "parzen"]
+
+
 def test_checkpoints_come_at_ticks(tmp_path, monkeypatch):
     saved: list[int] = []
     save = Keeper.save

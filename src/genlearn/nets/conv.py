@@ -84,8 +84,13 @@ class ConvTrunk(nn.Module):
         sizes = halvings(shape)
         channels = [shape[0]] + [width << i for i in range(len(sizes) - 1)]
         layers: list[nn.Module] = []
-        for n, m in pairwise(channels):
-            layers.append(nn.Conv2d(n, m, 3, 2 if pooling == "none" else 1, 1, bias=not normalise))
+        for (n, m), (h, w) in zip(pairwise(channels), sizes, strict=False):
+            if pooling == "none":
+                # A kernel that the stride divides sees all pixels as often: gradients without checkerboards.
+                layers += [nn.ZeroPad2d((0, w % 2, 0, h % 2))] if h % 2 or w % 2 else []
+                layers.append(nn.Conv2d(n, m, 4, 2, 1, bias=not normalise))
+            else:
+                layers.append(nn.Conv2d(n, m, 3, 1, 1, bias=not normalise))
             layers += [BatchNorm(m)] if normalise else []
             layers.append(nn.LeakyReLU(0.2))
             layers += [] if pooling == "none" else [POOLINGS[pooling](2, ceil_mode=True)]
@@ -137,4 +142,30 @@ class ConvDecoder(nn.Module):
         x: Tensor = self.inp(z).unflatten(1, self.first)
         for layer, (h, w) in zip(self.layers, self.sizes[1:], strict=True):
             x = layer(x)[:, :, :h, :w]
+        return x
+
+
+class ConvGenerator(nn.Module):
+    """z [B, n] -> images [B, C, H, W] in [0, 1]: each doubling by nearest pixels and a convolution of kernel 3.
+
+    `width` channels at half size, doubled at each smaller one, half as many at full size, where one more convolution
+    makes the image; batch normalisation and ReLU between. D rewards what it cannot see: transposed convolutions answer
+    with checkerboards, this does not (Odena et al. 2016).
+    """
+
+    def __init__(self, n_latent: int, shape: Sequence[int], width: int) -> None:
+        super().__init__()
+        sizes = halvings(shape)[::-1]
+        channels = [max(1, width // 2), *(width << i for i in range(len(sizes) - 1))][::-1]
+        self.first = (channels[0], *sizes[0])
+        self.inp = nn.Linear(n_latent, math.prod(self.first))
+        layers: list[nn.Module] = []
+        for (n, m), size in zip(pairwise(channels), sizes[1:], strict=True):
+            layers += [BatchNorm(n), nn.ReLU(), nn.Upsample(size=size), nn.Conv2d(n, m, 3, 1, 1, bias=False)]
+        layers += [BatchNorm(m), nn.ReLU(), nn.Conv2d(m, shape[0], 3, 1, 1), nn.Sigmoid()]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, z: Float[Tensor, "B n"], rng: torch.Generator | None = None) -> Float[Tensor, "B C H W"]:
+        """Images; there is no noise inside for `rng` to draw."""
+        x: Tensor = self.layers(self.inp(z).unflatten(1, self.first))
         return x
