@@ -18,6 +18,7 @@ from genlearn.models.dcgan import DCGAN
 from genlearn.models.deep_autoencoder import DeepAutoencoder
 from genlearn.models.gan import GAN
 from genlearn.models.rbm import RBM
+from genlearn.models.rnn import AutoregressiveRNN
 from genlearn.models.stacked_rbm import StackedRBMClassifier
 from genlearn.models.vae import VAE
 from genlearn.models.wgan_gp import WGANGP
@@ -54,6 +55,8 @@ GAMES = {
     "gan-minibatch": GAN(hidden=(30,), hidden_d=(30,), minibatch="discrimination", feature_matching=0.5, **COMMON),
     "gan-packs": GAN(hidden=(30,), hidden_d=(30,), minibatch="deviation", pack=2, history=0.1, **COMMON),
     "dcgan": DCGAN(width=4, n_latent=3, ema=500.0, penalty="r1(1)", **{**COMMON, "images": 300, "epochs": None}),
+    "rnn-pixels": AutoregressiveRNN(cell="gru", order="pixels", n_hidden=8, bptt=20, ema=500.0, **COMMON),
+    "rnn-rows": AutoregressiveRNN(output="logistics", n_hidden=8, n_units=3, n_layers=2, clip=1.0, **COMMON),
     "proof": Proof(n_latent=3, hidden=(20,), ema=500.0, **COMMON),
     "gan-joint": GAN.from_preset(
         "goodfellow-2014", **{**COMMON, "hidden": (30,), "hidden_d": (20, 20), "learning_rate": 0.1}

@@ -9,15 +9,20 @@ from genlearn.nets.deep_boltzmann import DeepBoltzmann, MeanFieldMLP
 from genlearn.nets.general_boltzmann import GeneralBoltzmann
 from genlearn.nets.history import History
 from genlearn.nets.layers import Layers
+from genlearn.nets.levels import BinaryLevels, CategoricalLevels, Levels, LogisticMixtureLevels
 from genlearn.nets.minibatch import MinibatchDeviation, MinibatchDiscrimination
 from genlearn.nets.mlp import MLP, Maxout, activation, dropout, init_uniform
 from genlearn.nets.priors import GaussianDensity, LabelledPrior, NormalPrior, Prior, UniformPrior
+from genlearn.nets.recurrent import Autoregressive, Inside
 from genlearn.nets.scale import Scale, Shares
 from genlearn.nets.unet import TimedMLP, UNet
 
 __all__ = [
     "MLP",
+    "Autoregressive",
     "BatchNorm",
+    "BinaryLevels",
+    "CategoricalLevels",
     "Constant",
     "ConvDecoder",
     "ConvEncoder",
@@ -28,8 +33,11 @@ __all__ = [
     "GaussianDensity",
     "GeneralBoltzmann",
     "History",
+    "Inside",
     "LabelledPrior",
     "Layers",
+    "Levels",
+    "LogisticMixtureLevels",
     "Maxout",
     "MeanFieldMLP",
     "MinibatchDeviation",
