@@ -19,6 +19,7 @@ INTERNAL = {
         "bits",
         "doublings",
         "halvings",
+        "grid_size",
         "image_shape",
         "smoothed",
         "states",

@@ -21,7 +21,7 @@ def net(cell: str, order: str, law=None, **how) -> Autoregressive:
     """Weights far from zero, in float64."""
     torch.manual_seed(0)
     law = BinaryLevels() if law is None else law
-    made = Autoregressive(law, *SHAPES[order], make_rng(0), cell=cell, n_hidden=5, units=6, **how).double()
+    made = Autoregressive(law, *SHAPES[order], cell=cell, n_hidden=5, units=6, **how).double()
     with torch.no_grad():
         for p in made.parameters():
             p.add_(0.5 * torch.randn(p.shape, dtype=p.dtype, generator=make_rng(1)))
@@ -114,7 +114,8 @@ def test_a_gru_step_is_that_of_the_paper():
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_memories_of_one_to_t_steps_at_the_start(cell):
     """A gate sigmoid(b), b = log U(1, T - 1), forgets a share 1 / (1 + e^b) a step: over 2 to T steps."""
-    fresh = Autoregressive(BinaryLevels(), 100, 1, make_rng(0), cell=cell, n_hidden=400)
+    torch.manual_seed(0)
+    fresh = Autoregressive(BinaryLevels(), 100, 1, cell=cell, n_hidden=400)
     forget = (fresh.cell.bias_ih_l0 + fresh.cell.bias_hh_l0)[400:800]
     steps = 1 + forget.exp()
     assert steps.min() >= 2 and steps.max() <= 100 and 40 < steps.mean() < 62

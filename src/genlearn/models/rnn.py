@@ -97,7 +97,7 @@ class AutoregressiveRNN(GenerativeEstimator):
             "units": self.n_units,
         }
         n_classes = self._n_classes
-        net = Autoregressive(laws[self.output](), *self._steps(shape), rng, n_classes=n_classes, **how)
+        net = Autoregressive(laws[self.output](), *self._steps(shape), n_classes=n_classes, **how)
         return RNNNets(rnn=net, shares=Shares(n_classes) if n_classes else None)
 
     def _stages(self, shape: Shape) -> Sequence[Stage]:

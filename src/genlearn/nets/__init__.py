@@ -1,6 +1,7 @@
 """Networks: modules that map tensors and hold parameters and buffers, nothing else."""
 
 from genlearn.nets.boltzmann import RestrictedBoltzmann
+from genlearn.nets.codebook import Codebook, CodePrior, GridDecoder, GridEncoder
 from genlearn.nets.constant import Constant
 from genlearn.nets.conv import BatchNorm, ConvDecoder, ConvEncoder
 from genlearn.nets.dcgan import DCGANDiscriminator, DCGANGenerator, init_normal
@@ -23,6 +24,8 @@ __all__ = [
     "BatchNorm",
     "BinaryLevels",
     "CategoricalLevels",
+    "CodePrior",
+    "Codebook",
     "Constant",
     "ConvDecoder",
     "ConvEncoder",
@@ -32,6 +35,8 @@ __all__ = [
     "DeepBoltzmann",
     "GaussianDensity",
     "GeneralBoltzmann",
+    "GridDecoder",
+    "GridEncoder",
     "History",
     "Inside",
     "LabelledPrior",

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, relu
 
-from genlearn.maths.rng import uniform
 from genlearn.nets.levels import Levels
 from genlearn.nets.unet import Labels
 from genlearn.shapes import Float, Int
@@ -68,7 +67,8 @@ class Autoregressive(nn.Module):
 
     cell: rnn (tanh), gru, lstm, of torch, so the equations are those of its pages. The gates of the two latter begin
     with memories of 1 to T steps: forget (or update) biases log U(1, T - 1), input biases their negatives (Tallec and
-    Ollivier 2018, equation 16). b_t is started by `start` from the data.
+    Ollivier 2018, equation 16). b_t is started by `start` from the data. Weights are drawn as those of torch's layers,
+    from the global generator.
     """
 
     def __init__(
@@ -76,7 +76,6 @@ class Autoregressive(nn.Module):
         law: Levels,
         n_steps: int,
         n_values: int,
-        rng: torch.Generator,
         *,
         cell: Cell = "lstm",
         n_hidden: int = 256,
@@ -97,15 +96,15 @@ class Autoregressive(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n_steps, n_values, law.n_parameters))
         if cell != "rnn":
             for layer in range(n_layers):
-                self._remember(layer, cell, rng)
+                self._remember(layer, cell)
 
     @torch.no_grad()
-    def _remember(self, layer: int, cell: Cell, rng: torch.Generator) -> None:
+    def _remember(self, layer: int, cell: Cell) -> None:
         n = self.cell.hidden_size
         input_bias: Tensor = getattr(self.cell, f"bias_ih_l{layer}")
         input_bias[: 2 * n] = 0
         getattr(self.cell, f"bias_hh_l{layer}")[: 2 * n] = 0
-        memory = uniform((n,), rng, None, 1.0, max(self.n_steps - 1.0, 2.0)).log()
+        memory = torch.empty(n).uniform_(1, max(self.n_steps - 1, 2)).log()
         input_bias[n : 2 * n] = memory  # the second gate: f of an lstm, z of a gru
         if cell == "lstm":
             input_bias[:n] = -memory

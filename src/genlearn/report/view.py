@@ -28,6 +28,7 @@ SEED = 0
 BLOCK = 10_000
 TOGETHER: tuple[tuple[Callable[[str], bool], str, str], ...] = (
     (lambda name: name.endswith("/loss"), "loss", "What training descends: a surrogate, no score."),
+    (lambda name: name.endswith("/perplexity"), "codes", "Perplexity of the codebook: as many codes, used equally."),
     (lambda name: "/gradient" in name, "norm", "Norms of the gradients."),
     (lambda name: name.startswith("D on "), "output of D", "Validation images below training ones: known by heart."),
     (lambda name: "/right on " in name, "share", "Verdicts of D that are right."),
