@@ -70,8 +70,7 @@ class AutoregressiveRNN(GenerativeEstimator):
     family: ClassVar[str] = "autoregressive"
     paper: ClassVar[str] = "van den Oord et al. 2016"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "mnist-rows": {"n_hidden": 512, "n_units": 32, "learning_rate": "linear(2e-3, 0, over=budget)"},
-        "mnist-pixels": {"order": "pixels", "n_hidden": 480, "learning_rate": "linear(2e-3, 0, over=budget)"},
+        "mnist-rows": {"n_hidden": 384, "n_units": 24, "epochs": 7, "learning_rate": "linear(2e-3, 0, over=budget)"},
         "tiny": {"order": "pixels", "n_hidden": 12, "epochs": 2},
     }
     _uses_labels: ClassVar[bool] = True

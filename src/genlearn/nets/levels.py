@@ -33,8 +33,8 @@ class Levels:
     def mean(self, theta: Float[Tensor, "*d P"]) -> Float[Tensor, "*d"]:
         """E[k] / (L - 1), in [0, 1]: [..., P] -> [...]."""
         levels = torch.linspace(0, 1, self.n_levels, dtype=theta.dtype, device=theta.device)
-        mean: Tensor = self.log_probs(theta).exp() @ levels
-        return mean
+        parts = [self.log_probs(part).exp() @ levels for part in theta.flatten(0, -2).split(2**12)]  # L times as large
+        return torch.cat(parts).view(theta.shape[:-1])
 
     def start(self, shares: Float[Tensor, "*d L"]) -> Float[Tensor, "*d P"]:
         """The theta of a law near the shares of the levels in the data: [..., L] -> [..., P]."""
