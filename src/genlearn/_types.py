@@ -27,6 +27,9 @@ ScoreKind: TypeAlias = Literal["exact", "lower bound", "estimate", "estimate of 
 Visible: TypeAlias = Literal["binary", "gaussian"]
 """The law of the visible units of an energy-based model."""
 
+PixelLaw: TypeAlias = Literal["binary", "gaussian", "levels"]
+"""What log-likelihoods of images are of: probabilities of binary pixels or of 256 levels, or densities."""
+
 
 class Batch(NamedTuple):
     """Images `x` [B, C, H, W] (or rows [B, d]) and labels `y` [B] (-1 = unknown), or what a `prepare` puts there.
@@ -41,10 +44,10 @@ class Batch(NamedTuple):
 
 class Likelihood(NamedTuple):
     """Log-likelihoods `values` [n] in nats, what they are worth, the interval that all rows share (of log Z), the law
-    of the pixels (probabilities of binary ones, or densities), and what a reader should know, in plain words."""
+    of the pixels, and what a reader should know, in plain words."""
 
     values: Tensor
     kind: ScoreKind
     shift: tuple[float, float] = (0.0, 0.0)
-    law: Visible = "binary"
+    law: PixelLaw = "binary"
     notes: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from genlearn._types import Likelihood, ScoreKind, Visible
+from genlearn._types import Likelihood, PixelLaw, ScoreKind
 from genlearn.nets.priors import Prior
 
 
@@ -93,6 +93,7 @@ class Hooks:
         return {}
 
     @property
-    def _law(self) -> Visible:
-        """The law of the pixels that scores speak of: of binary ones, grey images are drawn; or densities."""
+    def _law(self) -> PixelLaw:
+        """The law of the pixels that scores speak of: of binary ones, grey images are drawn; of 256 levels; or
+        densities."""
         return "binary"

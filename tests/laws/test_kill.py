@@ -18,6 +18,7 @@ MODELS = {
     "rbm": ["--set", "n_hidden=64", "--set", "algorithm=pcd", "--epochs", "60"],
     "gan": ["--set", "hidden=64", "--set", "hidden_d=64", "--set", "ema=5000", "--epochs", "40"],
     "flow": ["--set", "network=mlp", "--set", "hidden=64", "--epochs", "20"],
+    "rnn": ["--set", "n_hidden=32", "--set", "n_units=4", "--epochs", "40"],
     "proof": ["--set", "hidden=64", "--set", "ema=5000", "--epochs", "20"],
 }
 
@@ -27,7 +28,7 @@ def start(model: str, out: Path, *more: str) -> Command:
     return Command("train", model, *common, *MODELS[model], *more)
 
 
-@pytest.mark.parametrize("model", [pytest.param("flow", marks=pytest.mark.slow), "rbm", "gan", "proof"])
+@pytest.mark.parametrize("model", [pytest.param("flow", marks=pytest.mark.slow), "rbm", "gan", "rnn", "proof"])
 def test_killed_at_a_random_moment(model, tmp_path):
     whole, moments = tmp_path / "whole", random.Random(model)
     assert start(model, whole).end()[0] == 0

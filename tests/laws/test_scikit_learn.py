@@ -16,7 +16,7 @@ from genlearn.models.rbm import RBM
 
 UNKNOWN = {"check_classifiers_classes": "its classes are -1 and 1, but -1 means unknown here"}
 UNTRAINED = {"check_classifiers_train": "what learns labels with all else takes hundreds of epochs, which are dear"}
-IMAGES = {"dcgan"}  # rows of any length are no images
+IMAGES = {"dcgan", "vqvae"}  # rows of any length are no images
 EXPECTED = {
     "conditional-rbm": UNKNOWN | UNTRAINED,
     "dbm": UNKNOWN,

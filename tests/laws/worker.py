@@ -19,8 +19,10 @@ from genlearn.models.deep_autoencoder import DeepAutoencoder
 from genlearn.models.flow import FlowMatching
 from genlearn.models.gan import GAN
 from genlearn.models.rbm import RBM
+from genlearn.models.rnn import AutoregressiveRNN
 from genlearn.models.stacked_rbm import StackedRBMClassifier
 from genlearn.models.vae import VAE
+from genlearn.models.vqvae import VQVAE
 from genlearn.models.wgan_gp import WGANGP
 from genlearn.parallel import process_group, world
 
@@ -68,6 +70,10 @@ GAMES = {
     "resnet": WGANGP(network="resnet", width=4, n_latent=3, k=2, **{**COMMON, "images": 300, "epochs": None}),
     "flow": FlowMatching(hidden=(20,), ema=500.0, **COMMON),
     "flow-unet": FlowMatching(network="unet", width=4, **{**COMMON, "images": 120, "epochs": None}),
+    "rnn-pixels": AutoregressiveRNN(cell="gru", order="pixels", n_hidden=8, bptt=20, ema=500.0, **COMMON),
+    "rnn-rows": AutoregressiveRNN(output="logistics", n_hidden=8, n_units=3, n_layers=2, clip=1.0, **COMMON),
+    "vqvae": VQVAE.from_preset("tiny", revive=0.5, ema=500.0, **COMMON),
+    "vqvae-loss": VQVAE.from_preset("tiny", codebook="loss", revive=0.5, **COMMON),
     "proof": Proof(n_latent=3, hidden=(20,), ema=500.0, **COMMON),
     "gan-joint": GAN.from_preset(
         "goodfellow-2014", **{**COMMON, "hidden": (30,), "hidden_d": (20, 20), "learning_rate": 0.1}

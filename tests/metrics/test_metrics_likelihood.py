@@ -193,3 +193,11 @@ def test_pixel_moments_are_those_of_all_images_in_chunks_or_not():
         mean, variance = likelihood.pixel_moments(x, chunk)
         torch.testing.assert_close(mean, x.flatten(1).mean(0))
         torch.testing.assert_close(variance, x.flatten(1).var(0, correction=0))
+
+
+def test_the_floor_of_independent_levels():
+    """By hand: 3 pixels, levels counted in train and once more each."""
+    train, test = np.array([[0, 255, 7], [0, 255, 9]], np.uint8), np.array([[0, 3, 9]], np.uint8)
+    expected = np.log([3 / 258, 1 / 258, 2 / 258]).sum()
+    for x, t in ((train, test), (train / 255, test / 255)):
+        assert likelihood.independent_pixels(x, t, "levels")["independent pixels"] == pytest.approx(expected)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genlearn._types import Likelihood, ScoreKind, Visible
+from genlearn._types import Likelihood, PixelLaw, ScoreKind
 from genlearn.maths.rng import make_rng, spawn
 from genlearn.progress import track
 
@@ -158,15 +158,18 @@ def pixel_moments(train: Any, chunk: int = 10_000) -> tuple[Tensor, Tensor]:
     return mean, (square / len(train) - mean.square()).clamp_min(0)
 
 
-def independent_pixels(train: Any, test: Any, law: Visible) -> dict[str, float]:
+def independent_pixels(train: Any, test: Any, law: PixelLaw) -> dict[str, float]:
     """The floor of a log-likelihood, in nats per test image: pixels drawn one by one with the moments of train.
 
     binary: sum x log m + (1 - x) log(1 - m), its mean over binarisations of grey x, m kept off 0 and 1 by a
-    thousandth; gaussian: sum log N(x; m, s^2), s at least a hundredth of the largest. Images [n, ...]; where pixels of
-    train leave [0, 1], all are measured as models see them, mapped so that those of train fill it.
+    thousandth; gaussian: sum log N(x; m, s^2), s at least a hundredth of the largest; levels: the shares of the nearest
+    of 256 levels in train, each counted once more. Images [n, ...]; where pixels of train leave [0, 1], all are
+    measured as models see them, mapped so that those of train fill it.
     """
-    (mean, variance), x = pixel_moments(train), as_rows(test, "test")
-    low, high = _ends(train)
+    (low, high), x = _ends(train), as_rows(test, "test")
+    if law == "levels":
+        return {"independent pixels": _levels_apart(as_rows(train, "train"), x, low, high)}
+    mean, variance = pixel_moments(train)
     mean, variance, x = (mean - low) / (high - low), variance / (high - low) ** 2, (x - low) / (high - low)
     if law == "binary":
         mean, x = mean.clamp(1e-3, 1 - 1e-3), x.clamp(0, 1)
@@ -175,6 +178,14 @@ def independent_pixels(train: Any, test: Any, law: Visible) -> dict[str, float]:
     sigma = sigma.clamp_min(0.01 * float(sigma.max()))
     z = (x - mean) / sigma
     return {"independent pixels": float((-0.5 * z.square() - (sigma * math.sqrt(2 * math.pi)).log()).sum(1).mean())}
+
+
+def _levels_apart(train: Tensor, test: Tensor, low: float, high: float) -> float:
+    """The mean log-likelihood of test rows [n, d], levels of train rows drawn pixel by pixel."""
+    k, k_test = (((x - low) / (high - low) * 255).round().clamp(0, 255).long() for x in (train, test))
+    place = 256 * torch.arange(k.shape[1])
+    counts = (place + k).flatten().bincount(minlength=256 * k.shape[1]) + 1.0
+    return float((counts.log()[place + k_test] - math.log(len(k) + 256)).sum(1).mean())
 
 
 def _ends(train: Any) -> tuple[float, float]:

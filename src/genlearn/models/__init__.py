@@ -19,6 +19,8 @@ _MODELS = {
     "wgan": "genlearn.models.wgan:WGAN",
     "wgan-gp": "genlearn.models.wgan_gp:WGANGP",
     "flow": "genlearn.models.flow:FlowMatching",
+    "vqvae": "genlearn.models.vqvae:VQVAE",
+    "rnn": "genlearn.models.rnn:AutoregressiveRNN",
 }
 
 if TYPE_CHECKING:
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
     from genlearn.models.flow import FlowMatching as FlowMatching
     from genlearn.models.gan import GAN as GAN
     from genlearn.models.rbm import RBM as RBM
+    from genlearn.models.rnn import AutoregressiveRNN as AutoregressiveRNN
     from genlearn.models.stacked_rbm import StackedRBMClassifier as StackedRBMClassifier
     from genlearn.models.vae import VAE as VAE
+    from genlearn.models.vqvae import VQVAE as VQVAE
     from genlearn.models.wgan import WGAN as WGAN
     from genlearn.models.wgan_gp import WGANGP as WGANGP

@@ -2,8 +2,9 @@
 
 from genlearn.nets.adversarial import ImageDiscriminator
 from genlearn.nets.boltzmann import RestrictedBoltzmann
+from genlearn.nets.codebook import Codebook, CodePrior, GridDecoder, GridEncoder
 from genlearn.nets.constant import Constant
-from genlearn.nets.conv import BatchNorm, ConvDecoder, ConvEncoder, ConvTrunk
+from genlearn.nets.conv import BatchNorm, ConvDecoder, ConvEncoder, ConvGenerator, ConvTrunk
 from genlearn.nets.dcgan import DCGANGenerator, DCGANTrunk
 from genlearn.nets.deep_belief import DeepBelief
 from genlearn.nets.deep_boltzmann import DeepBoltzmann, MeanFieldMLP
@@ -11,19 +12,27 @@ from genlearn.nets.general_boltzmann import GeneralBoltzmann
 from genlearn.nets.history import History
 from genlearn.nets.init import Init
 from genlearn.nets.layers import Layers
+from genlearn.nets.levels import BinaryLevels, CategoricalLevels, Levels, LogisticMixtureLevels
 from genlearn.nets.minibatch import MinibatchDeviation, MinibatchDiscrimination
 from genlearn.nets.mlp import MLP, Maxout, activation, dropout
 from genlearn.nets.priors import GaussianDensity, LabelledPrior, NormalPrior, Prior, UniformPrior
+from genlearn.nets.recurrent import Autoregressive, Inside
 from genlearn.nets.resnet import ResidualBlock, ResNetGenerator, ResNetTrunk
 from genlearn.nets.scale import Scale, Shares
 from genlearn.nets.unet import TimedMLP, UNet
 
 __all__ = [
     "MLP",
+    "Autoregressive",
     "BatchNorm",
+    "BinaryLevels",
+    "CategoricalLevels",
+    "CodePrior",
+    "Codebook",
     "Constant",
     "ConvDecoder",
     "ConvEncoder",
+    "ConvGenerator",
     "ConvTrunk",
     "DCGANGenerator",
     "DCGANTrunk",
@@ -31,11 +40,16 @@ __all__ = [
     "DeepBoltzmann",
     "GaussianDensity",
     "GeneralBoltzmann",
+    "GridDecoder",
+    "GridEncoder",
     "History",
     "ImageDiscriminator",
     "Init",
+    "Inside",
     "LabelledPrior",
     "Layers",
+    "Levels",
+    "LogisticMixtureLevels",
     "Maxout",
     "MeanFieldMLP",
     "MinibatchDeviation",

@@ -28,6 +28,7 @@ SEED = 0
 BLOCK = 10_000
 TOGETHER: tuple[tuple[Callable[[str], bool], str, str], ...] = (
     (lambda name: name.endswith("/loss"), "loss", "What training descends: a surrogate, no score."),
+    (lambda name: name.endswith("/perplexity"), "codes", "Perplexity of the codebook: as many codes, used equally."),
     (lambda name: "/gradient" in name, "norm", "Norms of the gradients."),
     (lambda name: name.startswith("D on "), "output of D", "Validation images below training ones: known by heart."),
     (lambda name: "/right on " in name, "share", "Verdicts of D that are right."),
@@ -56,6 +57,7 @@ class View:
     reconstructions: Picture | None = None
     weights: Picture | None = None
     paths: Picture | None = None
+    expected: Picture | None = None
 
 
 def view(run: Run) -> View:
@@ -122,8 +124,11 @@ def pictures(name: str, model: GenerativeEstimator, data: Data) -> dict[str, Pic
             drawn["pairs"] = embed(pairs(x[:PAIRS], twins(x[:PAIRS], train)), alt)
     if images and hasattr(model, "paths"):
         frames = model.paths(PATHS, TIMES, random_state=SEED).swapaxes(0, 1)
-        alt = f"{PATHS} samples of {name} on their way from noise at the left to pictures at the right"
+        alt = f"{PATHS} samples of {name} on their way, finished at the right"
         drawn["paths"] = embed(grid(frames.reshape(-1, *frames.shape[2:]), columns=TIMES), alt)
+    if images and hasattr(model, "conditionals"):
+        alt = f"{PAIRS} samples of {name} above, below what it expected of each pixel given those before it"
+        drawn["expected"] = embed(pairs(x[:PAIRS], model.conditionals(x[:PAIRS])), alt)
     if images and hasattr(model, "transform") and hasattr(model, "inverse_transform") and len(data.test):
         x = data.test.x[:PAIRS].numpy()
         alt = f"{len(x)} test images above, their reconstructions by {name} below"

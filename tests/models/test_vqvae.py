@@ -1,0 +1,46 @@
+"""The autoencoder with a codebook on 8x8 digits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from genlearn.models.vqvae import VQVAE
+
+HOW = {"n_codes": 32, "n_latent": 8, "halvings": 1, "width": 8, "prior_hidden": 32, "random_state": 0}
+
+
+@pytest.fixture(scope="module", params=["averages", "loss"])
+def model(request, digits) -> VQVAE:
+    how = {"epochs": 8, "prior_epochs": 8, "learning_rate": 5e-3, "prior_rate": 1e-2}
+    return VQVAE(codebook=request.param, **how, **HOW).fit(digits[:1400].reshape(-1, 8, 8))
+
+
+def test_it_reconstructs_with_most_of_its_codes(model, digits):
+    x = digits[1400:].reshape(-1, 8, 8)
+    k = model.transform(x)
+    assert k.shape == (397, 16)
+    assert np.array_equal(k, k.round()) and k.min() >= 0 and k.max() < 32
+    assert np.square(model.inverse_transform(k) - x).mean() < 0.4 * x.var(0).mean()
+    assert 16 < model.perplexity(x) <= 32
+    assert 16 < model.journal_.curve("vqvae/perplexity")[1][-1] <= 32
+
+
+def test_its_net_of_codes_beats_independent_codes(model, digits):
+    train, test = (model.transform(x.reshape(-1, 8, 8)).astype(int) for x in (digits[:1400], digits[1400:]))
+    counts = 1 + np.stack([np.bincount(place, minlength=32) for place in train.T])
+    floor = np.log(counts / counts.sum(1, keepdims=True))[np.arange(16), test].sum(1).mean()
+    log_p = model.nets_.prior.log_prob(torch.from_numpy(test).float()).mean().item()
+    assert log_p > 0.9 * floor
+    drawn = model.sample(300, random_state=0)
+    assert np.abs(drawn.mean(0) - digits[:1400].mean(0).reshape(8, 8)).max() < 0.2
+
+
+def test_codes_out_of_range_and_images_that_are_none_are_refused(model, digits):
+    with pytest.raises(ValueError, match="codes go from 0 to 32, expected 0 to 31"):
+        model.inverse_transform([[0] * 15 + [32]])
+    with pytest.raises(ValueError, match="rows of 63 numbers are no square images"):
+        VQVAE(**HOW).fit(digits[:, :63])
+    with pytest.raises(ValueError, match=r"truncation is 0\.5"):
+        model.sample(1, truncation=0.5)
