@@ -92,3 +92,8 @@ class Hooks:
     def _law(self) -> Visible:
         """The law of the pixels that scores speak of: of binary ones, grey images are drawn; or densities."""
         return "binary"
+
+    @property
+    def _remark(self) -> str:
+        """What one should know of the samples, if anything: "drawn from ...", and no part of the model, say."""
+        return ""

@@ -11,7 +11,7 @@ _MODELS = {
     "stacked-rbm": "genlearn.models.stacked_rbm:StackedRBMClassifier",
     "dbn": "genlearn.models.dbn:DBN",
     "dbm": "genlearn.models.dbm:DBM",
-    "deep-autoencoder": "genlearn.models.deep_autoencoder:DeepAutoencoder",
+    "autoencoder": "genlearn.models.autoencoder:Autoencoder",
     "vae": "genlearn.models.vae:VAE",
     "gan": "genlearn.models.gan:GAN",
     "conditional-gan": "genlearn.models.conditional_gan:ConditionalGAN",
@@ -22,13 +22,13 @@ _MODELS = {
 }
 
 if TYPE_CHECKING:
+    from genlearn.models.autoencoder import Autoencoder as Autoencoder
     from genlearn.models.bm import BoltzmannMachine as BoltzmannMachine
     from genlearn.models.conditional_gan import ConditionalGAN as ConditionalGAN
     from genlearn.models.conditional_rbm import ConditionalRBM as ConditionalRBM
     from genlearn.models.dbm import DBM as DBM
     from genlearn.models.dbn import DBN as DBN
     from genlearn.models.dcgan import DCGAN as DCGAN
-    from genlearn.models.deep_autoencoder import DeepAutoencoder as DeepAutoencoder
     from genlearn.models.energy import EnergyModel as EnergyModel
     from genlearn.models.flow import FlowMatching as FlowMatching
     from genlearn.models.gan import GAN as GAN

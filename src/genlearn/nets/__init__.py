@@ -11,13 +11,24 @@ from genlearn.nets.history import History
 from genlearn.nets.layers import Layers
 from genlearn.nets.minibatch import MinibatchDeviation, MinibatchDiscrimination
 from genlearn.nets.mlp import MLP, Maxout, activation, dropout, init_uniform
-from genlearn.nets.priors import GaussianDensity, LabelledPrior, NormalPrior, Prior, UniformPrior
+from genlearn.nets.priors import (
+    CodeJitter,
+    Density,
+    GaussianDensity,
+    GaussianMixture,
+    LabelledPrior,
+    NormalPrior,
+    Prior,
+    UniformPrior,
+)
 from genlearn.nets.scale import Scale, Shares
+from genlearn.nets.tied import TiedDecoder
 from genlearn.nets.unet import TimedMLP, UNet
 
 __all__ = [
     "MLP",
     "BatchNorm",
+    "CodeJitter",
     "Constant",
     "ConvDecoder",
     "ConvEncoder",
@@ -25,7 +36,9 @@ __all__ = [
     "DCGANGenerator",
     "DeepBelief",
     "DeepBoltzmann",
+    "Density",
     "GaussianDensity",
+    "GaussianMixture",
     "GeneralBoltzmann",
     "History",
     "LabelledPrior",
@@ -39,6 +52,7 @@ __all__ = [
     "RestrictedBoltzmann",
     "Scale",
     "Shares",
+    "TiedDecoder",
     "TimedMLP",
     "UNet",
     "UniformPrior",
