@@ -42,6 +42,7 @@ class Hooks:
         _scorer(nets) -> (x -> [B])                          log p(x) in nats, with `_score_kind(nets) -> ScoreKind`
         _likelihoods(nets, x, rng) -> {name: Likelihood}     every log-likelihood that there is
         _complete(nets, x, known, rng) -> [B, ...]           the unknown pixels drawn
+        _denoise(nets, x) -> [B, ...]                        x without its noise
         _classify(nets, x) -> [B, classes]                   log p(y | x)
     """
 
@@ -76,6 +77,9 @@ class Hooks:
 
         def _complete(self, nets: Any, x: Tensor, known: Tensor, rng: torch.Generator) -> Tensor:
             """x with values for the pixels that are not known."""
+
+        def _denoise(self, nets: Any, x: Tensor) -> Tensor:
+            """Images x [B, ...] without their noise, or rows [B, d]."""
 
         def _classify(self, nets: Any, x: Tensor) -> Tensor:
             """log p(y | x) [B, classes]."""

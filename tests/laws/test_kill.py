@@ -17,6 +17,7 @@ from processes import Command
 MODELS = {
     "rbm": ["--set", "n_hidden=64", "--set", "algorithm=pcd", "--epochs", "60"],
     "gan": ["--set", "hidden=64", "--set", "hidden_d=64", "--set", "ema=5000", "--epochs", "40"],
+    "autoencoder": ["--set", "hidden=64", "--set", "n_latent=4", "--set", "ema=5000", "--epochs", "40"],
     "proof": ["--set", "hidden=64", "--set", "ema=5000", "--epochs", "20"],
 }
 

@@ -16,8 +16,10 @@ from genlearn.models.conditional_rbm import ConditionalRBM
 from genlearn.models.dbm import DBM
 from genlearn.models.dbn import DBN
 from genlearn.models.dcgan import DCGAN
+from genlearn.models.denoising import DenoisingAutoencoder
 from genlearn.models.gan import GAN
 from genlearn.models.rbm import RBM
+from genlearn.models.stacked_autoencoder import StackedAutoencoderClassifier
 from genlearn.models.stacked_rbm import StackedRBMClassifier
 from genlearn.models.vae import VAE
 from genlearn.models.wgan_gp import WGANGP
@@ -49,6 +51,8 @@ GAMES = {
         **COMMON,
     ),
     "autoencoder-conv": Autoencoder(network="conv", width=4, n_latent=3, loss="rmse", density="gaussian", **COMMON),
+    "dae": DenoisingAutoencoder(hidden=(20,), n_latent=3, n_components=3, noise="salt-and-pepper", **COMMON),
+    "stacked-autoencoder": StackedAutoencoderClassifier(hidden=(20, 10), pretrain_epochs=1, dropout=0.3, **COMMON),
     "dbn": DBN(hidden=(20, 15, 25), pretrain_epochs=1, **COMMON),
     "dbm": DBM(hidden=(20, 15), pretrain_epochs=1, n_chains=20, fine_tune=1, dropout=0.3, **COMMON),
     "vae": VAE(hidden=(20,), n_latent=3, **COMMON),

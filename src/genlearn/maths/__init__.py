@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from genlearn.maths.ais import AIS, ais, log_z_exact, reverse_ais, salakhutdinov, schedule
+from genlearn.maths.corruption import CORRUPTIONS, NoiseName, gaussian, masking, salt_and_pepper
 from genlearn.maths.divergence import divergence
 from genlearn.maths.flips import Energy, flip_differences
 from genlearn.maths.partition import Bracket, LogZ, bracket, log_partition
@@ -24,9 +25,11 @@ from genlearn.maths.running import update_mean
 
 __all__ = [
     "AIS",
+    "CORRUPTIONS",
     "Bracket",
     "Energy",
     "LogZ",
+    "NoiseName",
     "Penalties",
     "Rng",
     "Seeds",
@@ -38,14 +41,17 @@ __all__ = [
     "coins",
     "divergence",
     "flip_differences",
+    "gaussian",
     "interpolated_gradient_penalty",
     "log_partition",
     "log_z_exact",
     "make_rng",
+    "masking",
     "normal",
     "one_of",
     "reverse_ais",
     "salakhutdinov",
+    "salt_and_pepper",
     "schedule",
     "spawn",
     "squared_gradient_norm",

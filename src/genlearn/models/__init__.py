@@ -12,6 +12,8 @@ _MODELS = {
     "dbn": "genlearn.models.dbn:DBN",
     "dbm": "genlearn.models.dbm:DBM",
     "autoencoder": "genlearn.models.autoencoder:Autoencoder",
+    "dae": "genlearn.models.denoising:DenoisingAutoencoder",
+    "stacked-autoencoder": "genlearn.models.stacked_autoencoder:StackedAutoencoderClassifier",
     "vae": "genlearn.models.vae:VAE",
     "gan": "genlearn.models.gan:GAN",
     "conditional-gan": "genlearn.models.conditional_gan:ConditionalGAN",
@@ -29,10 +31,12 @@ if TYPE_CHECKING:
     from genlearn.models.dbm import DBM as DBM
     from genlearn.models.dbn import DBN as DBN
     from genlearn.models.dcgan import DCGAN as DCGAN
+    from genlearn.models.denoising import DenoisingAutoencoder as DenoisingAutoencoder
     from genlearn.models.energy import EnergyModel as EnergyModel
     from genlearn.models.flow import FlowMatching as FlowMatching
     from genlearn.models.gan import GAN as GAN
     from genlearn.models.rbm import RBM as RBM
+    from genlearn.models.stacked_autoencoder import StackedAutoencoderClassifier as StackedAutoencoderClassifier
     from genlearn.models.stacked_rbm import StackedRBMClassifier as StackedRBMClassifier
     from genlearn.models.vae import VAE as VAE
     from genlearn.models.wgan import WGAN as WGAN

@@ -22,7 +22,7 @@ from genlearn.nets.priors import (
     UniformPrior,
 )
 from genlearn.nets.scale import Scale, Shares
-from genlearn.nets.tied import TiedDecoder
+from genlearn.nets.tied import TiedDecoder, TiedLayer
 from genlearn.nets.unet import TimedMLP, UNet
 
 __all__ = [
@@ -53,6 +53,7 @@ __all__ = [
     "Scale",
     "Shares",
     "TiedDecoder",
+    "TiedLayer",
     "TimedMLP",
     "UNet",
     "UniformPrior",

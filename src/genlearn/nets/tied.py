@@ -34,3 +34,27 @@ class TiedDecoder(nn.Module):
 def linears(module: nn.Module) -> list[nn.Linear]:
     """The linear layers of a network, from its input on."""
     return [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+
+
+class TiedLayer(nn.Module):
+    """An autoencoder of one layer, the same weights up and down: h = s(x W + b), outputs h W' + a.
+
+    x [B, D], h [B, H], W [D, H], a [D], b [H], named as those of an RBM; s by name. W begins as Glorot and Bengio have
+    it: U(-l, l), l = 4 sqrt(6 / (D + H)) for sigmoids, a quarter of that else (Bengio 2012).
+    """
+
+    def __init__(self, d: int, n_hidden: int, activation_name: str, rng: torch.Generator) -> None:
+        super().__init__()
+        self.W = nn.Parameter(torch.empty(d, n_hidden))
+        nn.init.xavier_uniform_(self.W, 4.0 if activation_name == "sigmoid" else 1.0, generator=rng)
+        self.a, self.b = nn.Parameter(torch.zeros(d)), nn.Parameter(torch.zeros(n_hidden))
+        self.activation = activation(activation_name)
+
+    def encode(self, x: Float[Tensor, "B D"]) -> Float[Tensor, "B H"]:
+        """h [B, H]."""
+        h: Tensor = self.activation(linear(x, self.W.T, self.b))
+        return h
+
+    def outputs(self, h: Float[Tensor, "B H"]) -> Float[Tensor, "B D"]:
+        """What the layer makes of h again: logits, or values [B, D]."""
+        return linear(h, self.W, self.a)
