@@ -18,6 +18,7 @@ MODELS = {
     "rbm": ["--set", "n_hidden=64", "--set", "algorithm=pcd", "--epochs", "60"],
     "gan": ["--set", "hidden=64", "--set", "hidden_d=64", "--set", "ema=5000", "--epochs", "40"],
     "autoencoder": ["--set", "hidden=64", "--set", "n_latent=4", "--set", "ema=5000", "--epochs", "40"],
+    "cae": ["--set", "hidden=64", "--set", "n_latent=32", "--set", "ema=5000", "--epochs", "20"],
     "proof": ["--set", "hidden=64", "--set", "ema=5000", "--epochs", "20"],
 }
 

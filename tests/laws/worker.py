@@ -13,6 +13,7 @@ from genlearn.models.autoencoder import Autoencoder
 from genlearn.models.bm import BoltzmannMachine
 from genlearn.models.conditional_gan import ConditionalGAN
 from genlearn.models.conditional_rbm import ConditionalRBM
+from genlearn.models.contractive import ContractiveAutoencoder
 from genlearn.models.dbm import DBM
 from genlearn.models.dbn import DBN
 from genlearn.models.dcgan import DCGAN
@@ -52,6 +53,10 @@ GAMES = {
     ),
     "autoencoder-conv": Autoencoder(network="conv", width=4, n_latent=3, loss="rmse", density="gaussian", **COMMON),
     "dae": DenoisingAutoencoder(hidden=(20,), n_latent=3, n_components=3, noise="salt-and-pepper", **COMMON),
+    "cae": ContractiveAutoencoder(hidden=(20,), n_latent=10, n_codes=50, **COMMON),
+    "cae-probes": ContractiveAutoencoder(
+        hidden=(20,), n_latent=10, n_codes=50, activation="tanh", greedy=False, n_probes=2, **COMMON
+    ),
     "stacked-autoencoder": StackedAutoencoderClassifier(hidden=(20, 10), pretrain_epochs=1, dropout=0.3, **COMMON),
     "dbn": DBN(hidden=(20, 15, 25), pretrain_epochs=1, **COMMON),
     "dbm": DBM(hidden=(20, 15), pretrain_epochs=1, n_chains=20, fine_tune=1, dropout=0.3, **COMMON),

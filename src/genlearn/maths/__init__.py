@@ -6,6 +6,7 @@ from genlearn.maths.ais import AIS, ais, log_z_exact, reverse_ais, salakhutdinov
 from genlearn.maths.corruption import CORRUPTIONS, NoiseName, gaussian, masking, salt_and_pepper
 from genlearn.maths.divergence import divergence
 from genlearn.maths.flips import Energy, flip_differences
+from genlearn.maths.jacobian import along_leading, squared_jacobian_norm
 from genlearn.maths.partition import Bracket, LogZ, bracket, log_partition
 from genlearn.maths.penalties import Penalties, interpolated_gradient_penalty, squared_gradient_norm
 from genlearn.maths.rng import (
@@ -34,6 +35,7 @@ __all__ = [
     "Rng",
     "Seeds",
     "ais",
+    "along_leading",
     "bernoulli",
     "bernoulli_by_content",
     "bernoulli_logits_",
@@ -55,6 +57,7 @@ __all__ = [
     "schedule",
     "spawn",
     "squared_gradient_norm",
+    "squared_jacobian_norm",
     "uniform",
     "update_mean",
 ]

@@ -13,6 +13,7 @@ _MODELS = {
     "dbm": "genlearn.models.dbm:DBM",
     "autoencoder": "genlearn.models.autoencoder:Autoencoder",
     "dae": "genlearn.models.denoising:DenoisingAutoencoder",
+    "cae": "genlearn.models.contractive:ContractiveAutoencoder",
     "stacked-autoencoder": "genlearn.models.stacked_autoencoder:StackedAutoencoderClassifier",
     "vae": "genlearn.models.vae:VAE",
     "gan": "genlearn.models.gan:GAN",
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from genlearn.models.bm import BoltzmannMachine as BoltzmannMachine
     from genlearn.models.conditional_gan import ConditionalGAN as ConditionalGAN
     from genlearn.models.conditional_rbm import ConditionalRBM as ConditionalRBM
+    from genlearn.models.contractive import ContractiveAutoencoder as ContractiveAutoencoder
     from genlearn.models.dbm import DBM as DBM
     from genlearn.models.dbn import DBN as DBN
     from genlearn.models.dcgan import DCGAN as DCGAN

@@ -73,3 +73,10 @@ def denoising(
 ) -> tuple[Tensor, Logs]:
     """x from what the layer sees of corrupted x (Vincent et al. 2010)."""
     return cost(x, layer.outputs(layer.encode(corrupt(x, rng)))).mean(), {}
+
+
+def contractive(layer: TiedLayer, x: Tensor, cost: Cost, rng: Rng, weight: float) -> tuple[Tensor, Logs]:
+    """x from its own hidden layer, plus weight ||dh/dx||_F^2, which is in closed form (Rifai et al. 2011)."""
+    h = layer.encode(x)
+    error, norm = cost(x, layer.outputs(h)).mean(), layer.squared_jacobian_norm(x).mean()
+    return error + weight * norm, {"reconstruction": error, "jacobian": norm}

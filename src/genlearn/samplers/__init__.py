@@ -4,6 +4,7 @@ from genlearn.samplers.gibbs import after, bit_chain, bm_chain, dbm_chain, dbm_s
 from genlearn.samplers.langevin import langevin_chain
 from genlearn.samplers.ode import Solver, adaptive, solve, transport
 from genlearn.samplers.persistent import Chains, from_chains
+from genlearn.samplers.tangent import tangent_chain
 from genlearn.samplers.tempering import from_tempered_chains, tempered_chain
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "rbm_chain",
     "settle",
     "solve",
+    "tangent_chain",
     "tempered_chain",
     "transport",
 ]
