@@ -19,6 +19,7 @@ MODELS = {
     "gan": ["--set", "hidden=64", "--set", "hidden_d=64", "--set", "ema=5000", "--epochs", "40"],
     "autoencoder": ["--set", "hidden=64", "--set", "n_latent=4", "--set", "ema=5000", "--epochs", "40"],
     "cae": ["--set", "hidden=64", "--set", "n_latent=32", "--set", "ema=5000", "--epochs", "20"],
+    "gsn": ["--set", "hidden=64,32", "--set", "ema=5000", "--epochs", "20"],
     "proof": ["--set", "hidden=64", "--set", "ema=5000", "--epochs", "20"],
 }
 

@@ -19,6 +19,7 @@ from genlearn.models.dbn import DBN
 from genlearn.models.dcgan import DCGAN
 from genlearn.models.denoising import DenoisingAutoencoder
 from genlearn.models.gan import GAN
+from genlearn.models.gsn import GSN
 from genlearn.models.rbm import RBM
 from genlearn.models.stacked_autoencoder import StackedAutoencoderClassifier
 from genlearn.models.stacked_rbm import StackedRBMClassifier
@@ -57,6 +58,7 @@ GAMES = {
     "cae-probes": ContractiveAutoencoder(
         hidden=(20,), n_latent=10, n_codes=50, activation="tanh", greedy=False, n_probes=2, **COMMON
     ),
+    "gsn": GSN(hidden=(20, 10), ema=500.0, **COMMON),
     "stacked-autoencoder": StackedAutoencoderClassifier(hidden=(20, 10), pretrain_epochs=1, dropout=0.3, **COMMON),
     "dbn": DBN(hidden=(20, 15, 25), pretrain_epochs=1, **COMMON),
     "dbm": DBM(hidden=(20, 15), pretrain_epochs=1, n_chains=20, fine_tune=1, dropout=0.3, **COMMON),

@@ -15,6 +15,7 @@ _MODELS = {
     "dae": "genlearn.models.denoising:DenoisingAutoencoder",
     "cae": "genlearn.models.contractive:ContractiveAutoencoder",
     "stacked-autoencoder": "genlearn.models.stacked_autoencoder:StackedAutoencoderClassifier",
+    "gsn": "genlearn.models.gsn:GSN",
     "vae": "genlearn.models.vae:VAE",
     "gan": "genlearn.models.gan:GAN",
     "conditional-gan": "genlearn.models.conditional_gan:ConditionalGAN",
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from genlearn.models.energy import EnergyModel as EnergyModel
     from genlearn.models.flow import FlowMatching as FlowMatching
     from genlearn.models.gan import GAN as GAN
+    from genlearn.models.gsn import GSN as GSN
     from genlearn.models.rbm import RBM as RBM
     from genlearn.models.stacked_autoencoder import StackedAutoencoderClassifier as StackedAutoencoderClassifier
     from genlearn.models.stacked_rbm import StackedRBMClassifier as StackedRBMClassifier

@@ -53,7 +53,7 @@ class ContractiveAutoencoder(Coding):
     contraction: Annotated[float, Range(0), "weight of the squared norm of the Jacobian"] = 0.1
     greedy: Annotated[bool, "learn layer by layer"] = True
     n_probes: Annotated[int, Range(1), "random signs of Hutchinson's estimate (not greedy)"] = 1
-    step_size: Annotated[float, Range(0, open=True), "standard deviation of the walk's noise, in the code"] = 1.0
+    step_size: Annotated[float, Range(0, open=True), "standard deviation of the walk's noise, in the code"] = 0.2
     rank: Annotated[int, Range(0), "leading singular vectors of the Jacobian that it keeps (0: all)"] = 0
     n_steps: Annotated[int, Range(1), "steps of the walk whose end is a sample"] = 20
     density: Annotated[DensityName, "law of the codes where walks begin, fitted at the end"] = "jitter"

@@ -22,6 +22,7 @@ from genlearn.nets.priors import (
     UniformPrior,
 )
 from genlearn.nets.scale import Scale, Shares
+from genlearn.nets.stochastic import StochasticLayers
 from genlearn.nets.tied import TiedDecoder, TiedLayer
 from genlearn.nets.unet import TimedMLP, UNet
 
@@ -52,6 +53,7 @@ __all__ = [
     "RestrictedBoltzmann",
     "Scale",
     "Shares",
+    "StochasticLayers",
     "TiedDecoder",
     "TiedLayer",
     "TimedMLP",

@@ -6,6 +6,7 @@ from genlearn.samplers.ode import Solver, adaptive, solve, transport
 from genlearn.samplers.persistent import Chains, from_chains
 from genlearn.samplers.tangent import tangent_chain
 from genlearn.samplers.tempering import from_tempered_chains, tempered_chain
+from genlearn.samplers.walkback import gsn_chain
 
 __all__ = [
     "Chains",
@@ -19,6 +20,7 @@ __all__ = [
     "from_chains",
     "from_hidden",
     "from_tempered_chains",
+    "gsn_chain",
     "langevin_chain",
     "rbm_chain",
     "settle",
