@@ -36,11 +36,13 @@ class StochasticLayers(nn.Module):
         self.mean.copy_(mean.flatten())
         self.b[0].copy_(self.mean.clamp(0.01, 0.99).logit())
 
-    def start(self, x: Float[Tensor, "B d"]) -> list[Tensor]:
+    def start(self, x: Float[Tensor, "B d"]) -> list[Float[Tensor, "B _"]]:
         """States [x, h_1 .. h_L] in which nothing is known of the hidden layers: they are 0."""
         return [x, *(x.new_zeros(len(x), len(b)) for b in list(self.b)[1:])]
 
-    def turn(self, h: list[Tensor], sigma: float, rng: torch.Generator) -> tuple[list[Tensor], Float[Tensor, "B d"]]:
+    def turn(
+        self, h: list[Float[Tensor, "B _"]], sigma: float, rng: torch.Generator
+    ) -> tuple[list[Float[Tensor, "B _"]], Float[Tensor, "B d"]]:
         """The odd layers anew given the even ones, then the even ones but x; and the logits of x given h_1."""
         h = [*h]
         for first in (1, 2):
