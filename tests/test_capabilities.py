@@ -22,6 +22,7 @@ from genlearn.models.bm import BoltzmannMachine
 from genlearn.models.conditional_rbm import ConditionalRBM
 from genlearn.models.dbm import DBM
 from genlearn.models.dbn import DBN
+from genlearn.models.denoising import DenoisingAutoencoder
 from genlearn.models.energy import EnergyModel
 from genlearn.models.gan import GAN
 from genlearn.models.rbm import RBM
@@ -46,11 +47,17 @@ def latent(digits) -> VAE:
     return VAE.from_preset("tiny", ema=1e5, **COMMON).fit(digits[:300])
 
 
+@pytest.fixture(scope="module")
+def noisy(digits) -> DenoisingAutoencoder:
+    return DenoisingAutoencoder.from_preset("tiny", ema=1e5, **COMMON).fit(digits[:300])
+
+
 CALLS: dict[str, Callable[[Any, np.ndarray], Any]] = {
     "sample": lambda m, X: lambda **nets: m.sample(3, random_state=0, **nets),
     "sample of a class": lambda m, X: lambda **nets: m.sample(3, y=1, random_state=0, **nets),
     "chain": lambda m, X: lambda **nets: np.stack(list(islice(m.chain(3, random_state=0, **nets), 2))),
     "complete": lambda m, X: lambda **nets: m.complete(X, KNOWN, random_state=0, **nets),
+    "denoise": lambda m, X: lambda **nets: m.denoise(X, **nets),
     "transform": lambda m, X: lambda **nets: m.transform(X, **nets),
     "inverse_transform": lambda m, X: lambda **nets: m.inverse_transform(np.ones((2, m._n_features_out)), **nets),
     "predict_log_proba": lambda m, X: lambda **nets: m.predict_log_proba(X, **nets),
@@ -63,8 +70,14 @@ CALLS: dict[str, Callable[[Any, np.ndarray], Any]] = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_averaged_weights_answer_and_others_where_they_are_given(call, labelled, latent, digits, tmp_path):
-    model = labelled if call in ("chain", "complete") or "predict" in call or "class" in call else latent
+def test_averaged_weights_answer_and_others_where_they_are_given(call, labelled, latent, noisy, digits, tmp_path):
+    model = (
+        noisy
+        if call == "denoise"
+        else labelled
+        if call in ("chain", "complete") or "predict" in call or "class" in call
+        else latent
+    )
     ask = CALLS[call](model, digits[300:500])
     assert not torch.equal(*(next(nets.parameters()) for nets in (model.nets_, model.averaged_nets_)))
     assert np.array_equal(ask(), ask(nets=model.averaged_nets_))
@@ -73,10 +86,11 @@ def test_averaged_weights_answer_and_others_where_they_are_given(call, labelled,
     assert np.array_equal(CALLS[call](twin, digits[300:500])(), ask())
 
 
-def test_every_public_method_takes_nets(labelled):
+def test_every_public_method_takes_nets(labelled, noisy):
     methods = {n: f for c in (Capabilities, Encoder) for n, f in vars(c).items() if not n.startswith("_")}
     for name in methods:
-        assert "nets" in inspect.signature(getattr(labelled, name)).parameters, name
+        model = labelled if hasattr(labelled, name) else noisy
+        assert "nets" in inspect.signature(getattr(model, name)).parameters, name
     assert labelled.score_kind(nets=labelled.nets_) == labelled.score_kind()
 
 

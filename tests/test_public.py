@@ -10,7 +10,17 @@ import pytest
 
 PACKAGES = ["genlearn.maths", "genlearn.nets", "genlearn.losses", "genlearn.samplers", "genlearn.train", "genlearn.lab"]
 INTERNAL = {
-    "genlearn.maths": {"AnnealedPath", "checked", "estimate", "gibbs", "sweep", "thinned", "thresholds", "unit"},
+    "genlearn.maths": {
+        "AnnealedPath",
+        "check_level",
+        "checked",
+        "estimate",
+        "gibbs",
+        "sweep",
+        "thinned",
+        "thresholds",
+        "unit",
+    },
     "genlearn.nets": {
         "Attention",
         "GroupNorm",
@@ -24,6 +34,9 @@ INTERNAL = {
         "grid_size",
         "image_shape",
         "smoothed",
+        "linears",
+        "log_gaussians",
+        "spread",
         "states",
         "waves",
     },

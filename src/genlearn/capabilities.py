@@ -158,6 +158,12 @@ class Capabilities(Hooks, BaseEstimator):
                 filled.append(self._complete(nets, given, here, rng)[:n].reshape(n, -1))
         return np.where(known, X, self.border_.outward(torch.cat(filled))).astype(X.dtype)
 
+    @available_if(can("_denoise"))
+    def denoise(self, X: Any, *, nets: Nets | None = None) -> NDArray[Any]:
+        """Noisy images made clean, in the shape, type and range that `fit` was given."""
+        nets = self._nets(nets)
+        return self.border_.outward(self._blocks(partial(self._denoise, nets), self._read(X), nets))
+
     # --- classes
 
     @available_if(can_classify)

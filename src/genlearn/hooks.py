@@ -42,6 +42,7 @@ class Hooks:
         _scorer(nets) -> (x -> [B])                          log p(x) in nats, with `_score_kind(nets) -> ScoreKind`
         _likelihoods(nets, x, rng) -> {name: Likelihood}     every log-likelihood that there is
         _complete(nets, x, known, rng) -> [B, ...]           the unknown pixels drawn
+        _denoise(nets, x) -> [B, ...]                        x without its noise
         _classify(nets, x) -> [B, classes]                   log p(y | x)
     """
 
@@ -77,6 +78,9 @@ class Hooks:
         def _complete(self, nets: Any, x: Tensor, known: Tensor, rng: torch.Generator) -> Tensor:
             """x with values for the pixels that are not known."""
 
+        def _denoise(self, nets: Any, x: Tensor) -> Tensor:
+            """Images x [B, ...] without their noise, or rows [B, d]."""
+
         def _classify(self, nets: Any, x: Tensor) -> Tensor:
             """log p(y | x) [B, classes]."""
 
@@ -97,3 +101,8 @@ class Hooks:
         """The law of the pixels that scores speak of: of binary ones, grey images are drawn; of 256 levels; or
         densities."""
         return "binary"
+
+    @property
+    def _remark(self) -> str:
+        """What one should know of the samples, if anything: "drawn from ...", and no part of the model, say."""
+        return ""

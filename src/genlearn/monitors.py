@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -18,6 +19,7 @@ from genlearn.estimator import GenerativeEstimator, seeds
 from genlearn.files import write_atomically
 from genlearn.metrics import histogram_kl, parzen
 from genlearn.metrics.arrays import as_rows
+from genlearn.nets import Density
 from genlearn.train import Monitor
 from genlearn.words import unknown
 
@@ -37,15 +39,18 @@ GRADIENTS = "gradients"  # the norm of every layer's gradient, which the loop it
 def choose(estimator: GenerativeEstimator, data: Data, folder: Path, names: Sequence[str]) -> list[Monitor]:
     """The monitors that a model can have, once an epoch or 10,000 images.
 
-    Samples (into `folder`), error, a score that needs no estimate of log Z, collapse and verdicts of adversarial nets
-    always; others by name: score, parzen, gradients. ValueError for a name that there is not.
+    Samples or reconstructions (into `folder`), error, a score that needs no estimate of log Z, collapse and verdicts of
+    adversarial nets always; others by name: score, parzen, gradients. ValueError for a name that there is not.
     """
     every, seed = max(len(data.train), 10_000), seeds(estimator.random_state).watch % 2**32
     known: dict[str, tuple[bool, Callable[[Nets, int], Mapping[str, float | str]]]] = {}
-    if hasattr(estimator, "sample"):
+    added = hasattr(estimator, "_prior") and isinstance(estimator._prior(), Density)  # at the end of training
+    if added and hasattr(estimator, "transform") and len(data.shape) > 1 and len(data.valid) >= 32:
+        known["reconstructions"] = (True, Reconstructions(estimator, folder, data.valid.x[:32].numpy()))
+    elif hasattr(estimator, "sample"):
         known["samples"] = (True, Samples(estimator, folder, data, seed))
-        if len(data.valid):
-            known["parzen"] = (False, Parzen(estimator, data, seed))
+    if hasattr(estimator, "sample") and len(data.valid):
+        known["parzen"] = (False, Parzen(estimator, data, seed))
     if hasattr(estimator, "score_samples") and len(data.valid):
         known["score"] = (True, Score(estimator, data, "score" in names))
     if hasattr(estimator, "predict") and estimator._n_classes and len(data.valid) and data.valid.y is not None:
@@ -82,6 +87,22 @@ class Samples:
         else:
             sheet = draw.grid(estimator.sample(64, random_state=self.seed, nets=nets), columns=8)
             write_atomically(path, draw.png(sheet))
+        return {}
+
+
+@dataclass
+class Reconstructions:
+    """Writes rows of 8 validation images, each row above its reconstructions, where codes get their law at the end."""
+
+    estimator: Any
+    folder: Path
+    x: NDArray[Any]
+
+    def __call__(self, nets: Nets, images: int) -> dict[str, float]:
+        rebuilt = self.estimator.inverse_transform(self.estimator.transform(self.x, nets=nets), nets=nets)
+        rows = np.stack([a.reshape(4, 8, *self.x.shape[1:]) for a in (self.x, rebuilt)], 1)
+        path = self.folder / f"reconstructions-{images:012d}.png"
+        write_atomically(path, draw.png(draw.grid(rows.reshape(64, *self.x.shape[1:]), columns=8)))
         return {}
 
 

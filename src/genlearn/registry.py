@@ -21,6 +21,7 @@ CAPABILITIES = (
     "score_samples",
     "log_likelihoods",
     "complete",
+    "denoise",
     "predict_proba",
 )
 

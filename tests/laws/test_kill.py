@@ -19,6 +19,9 @@ MODELS = {
     "gan": ["--set", "hidden=64", "--set", "hidden_d=64", "--set", "ema=5000", "--epochs", "40"],
     "flow": ["--set", "network=mlp", "--set", "hidden=64", "--epochs", "20"],
     "rnn": ["--set", "n_hidden=32", "--set", "n_units=4", "--epochs", "40"],
+    "autoencoder": ["--set", "hidden=64", "--set", "n_latent=4", "--set", "ema=5000", "--epochs", "40"],
+    "cae": ["--set", "hidden=64", "--set", "n_latent=32", "--set", "ema=5000", "--epochs", "20"],
+    "gsn": ["--set", "hidden=64,32", "--set", "ema=5000", "--epochs", "20"],
     "proof": ["--set", "hidden=64", "--set", "ema=5000", "--epochs", "20"],
 }
 
@@ -28,7 +31,9 @@ def start(model: str, out: Path, *more: str) -> Command:
     return Command("train", model, *common, *MODELS[model], *more)
 
 
-@pytest.mark.parametrize("model", [pytest.param("flow", marks=pytest.mark.slow), "rbm", "gan", "rnn", "proof"])
+@pytest.mark.parametrize(
+    "model", [m if m in ("rbm", "gan", "proof") else pytest.param(m, marks=pytest.mark.slow) for m in MODELS]
+)
 def test_killed_at_a_random_moment(model, tmp_path):
     whole, moments = tmp_path / "whole", random.Random(model)
     assert start(model, whole).end()[0] == 0

@@ -21,6 +21,7 @@ EXPECTED = {
     "conditional-rbm": UNKNOWN | UNTRAINED,
     "dbm": UNKNOWN,
     "dbn": UNKNOWN | UNTRAINED,
+    "stacked-autoencoder": UNKNOWN,
     "stacked-rbm": UNKNOWN,
 }
 # A product of matrices takes some rows of a block another way than others: the last bit of float32, 1.2e-7, may differ
@@ -31,6 +32,7 @@ LAST_BIT = {"check_methods_sample_order_invariance": "the last bit of a row may 
 # What learns to tell three blobs apart in a moment.
 ENOUGH = {
     "dbm": {"hidden": (12,), "fine_tune": 20, "fine_tune_rate": 0.1},
+    "stacked-autoencoder": {"epochs": 30, "learning_rate": 0.1},
     "stacked-rbm": {"epochs": 30, "learning_rate": 0.1},
 }
 

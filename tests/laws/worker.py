@@ -9,17 +9,21 @@ from proof import Proof
 from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
+from genlearn.models.autoencoder import Autoencoder
 from genlearn.models.bm import BoltzmannMachine
 from genlearn.models.conditional_gan import ConditionalGAN
 from genlearn.models.conditional_rbm import ConditionalRBM
+from genlearn.models.contractive import ContractiveAutoencoder
 from genlearn.models.dbm import DBM
 from genlearn.models.dbn import DBN
 from genlearn.models.dcgan import DCGAN
-from genlearn.models.deep_autoencoder import DeepAutoencoder
+from genlearn.models.denoising import DenoisingAutoencoder
 from genlearn.models.flow import FlowMatching
 from genlearn.models.gan import GAN
+from genlearn.models.gsn import GSN
 from genlearn.models.rbm import RBM
 from genlearn.models.rnn import AutoregressiveRNN
+from genlearn.models.stacked_autoencoder import StackedAutoencoderClassifier
 from genlearn.models.stacked_rbm import StackedRBMClassifier
 from genlearn.models.vae import VAE
 from genlearn.models.vqvae import VQVAE
@@ -41,7 +45,24 @@ GAMES = {
     "stacked-rbm": StackedRBMClassifier(
         hidden=(20,), pretrain_epochs=1, dropout=0.3, optimizer="momentum", learning_rate=0.1, **COMMON
     ),
-    "deep-autoencoder": DeepAutoencoder(hidden=(20,), n_latent=3, pretrain_epochs=1, **COMMON),
+    "autoencoder": Autoencoder(hidden=(20,), n_latent=3, n_components=3, ema=500.0, **COMMON),
+    "autoencoder-pretrained": Autoencoder.from_preset(
+        "hinton-2006",
+        hidden=(20,),
+        n_latent=3,
+        pretrain_epochs=1,
+        tied=True,
+        density="jitter",
+        **COMMON,
+    ),
+    "autoencoder-conv": Autoencoder(network="conv", width=4, n_latent=3, loss="rmse", density="gaussian", **COMMON),
+    "dae": DenoisingAutoencoder(hidden=(20,), n_latent=3, n_components=3, noise="salt-and-pepper", **COMMON),
+    "cae": ContractiveAutoencoder(hidden=(20,), n_latent=10, n_codes=50, **COMMON),
+    "cae-probes": ContractiveAutoencoder(
+        hidden=(20,), n_latent=10, n_codes=50, activation="tanh", greedy=False, n_probes=2, **COMMON
+    ),
+    "gsn": GSN(hidden=(20, 10), ema=500.0, **COMMON),
+    "stacked-autoencoder": StackedAutoencoderClassifier(hidden=(20, 10), pretrain_epochs=1, dropout=0.3, **COMMON),
     "dbn": DBN(hidden=(20, 15, 25), pretrain_epochs=1, **COMMON),
     "dbm": DBM(hidden=(20, 15), pretrain_epochs=1, n_chains=20, fine_tune=1, dropout=0.3, **COMMON),
     "vae": VAE(hidden=(20,), n_latent=3, **COMMON),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from genlearn.models import bm, conditional_rbm, dbm, dbn, rbm
-from genlearn.models.deep_autoencoder import DeepAutoencoder
+from genlearn.models.autoencoder import Autoencoder
 from genlearn.models.stacked_rbm import StackedRBMClassifier
 from genlearn.nets.deep_boltzmann import DeepBoltzmann
 from genlearn.nets.general_boltzmann import GeneralBoltzmann
@@ -26,7 +26,7 @@ TINY = {"epochs": 1, "batch_size": 20, "random_state": 0}
     [
         (StackedRBMClassifier(**FIRST, **MINE), [(CD, 4, 0.5, 0), (CD, 4, 0.5, 0), (MAIN, 7, 1, 1)]),
         (
-            DeepAutoencoder(**FIRST, **MINE, code_rate=0.05),
+            Autoencoder(**FIRST, **MINE, code_rate=0.05, pretrain=True, activation="sigmoid"),
             [(CD, 4, 0.5, 0), (CD, 4, 0.5, 0), (Optimizer("momentum", 0.05, 0.9), 4, 1, 0), (MAIN, 7, 1, 0)],
         ),
         (

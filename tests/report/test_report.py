@@ -25,6 +25,7 @@ SMALL = {
     "rbm": {"n_hidden": 9, "n_gibbs": 2, "epochs": 20},  # long enough for two sheets of samples
     "vae": {"hidden": (16,), "n_latent": 2, "epochs": 2},
     "gan": {"hidden": (16,), "hidden_d": (16,), "epochs": 2},
+    "autoencoder": {"hidden": (16,), "n_latent": 2, "n_components": 3, "epochs": 20},
 }
 
 
@@ -79,9 +80,12 @@ def test_every_picture_says_what_it_shows(page):
         assert any(alt.startswith("12 samples of") and name in alt for alt in page.images)
     assert "64 training examples of digits" in page.images
     assert "weights of hidden units of rbm" in page.images
-    assert {alt for alt in page.images if "reconstructions" in alt} == {
-        f"12 test images above, their reconstructions by {name} below" for name in ("rbm", "vae")
+    assert {alt for alt in page.images if "their reconstructions" in alt} == {
+        f"12 test images above, their reconstructions by {name} below" for name in ("rbm", "vae", "autoencoder")
     }
+    assert any(alt.startswith("reconstructions of autoencoder after ") for alt in page.images)
+    assert not any(alt.startswith("samples of autoencoder after ") for alt in page.images)
+    assert "drawn from a mixture of 3 Gaussians that was fitted to the codes" in page.text
     assert any("D/loss, G/loss against images seen" in alt for alt in page.images)
 
 

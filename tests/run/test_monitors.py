@@ -16,9 +16,9 @@ from genlearn.data import Data, load
 from genlearn.draw import grid
 from genlearn.estimator import seeds
 from genlearn.metrics import parzen
+from genlearn.models.autoencoder import Autoencoder
 from genlearn.models.conditional_gan import ConditionalGAN
 from genlearn.models.conditional_rbm import ConditionalRBM
-from genlearn.models.deep_autoencoder import DeepAutoencoder
 from genlearn.models.gan import GAN
 from genlearn.models.rbm import RBM
 from genlearn.models.vae import VAE
@@ -56,7 +56,7 @@ def test_what_a_model_can_be_watched_by(vae, classifier, data, tmp_path):
     assert list(chosen(vae, data, tmp_path, ["parzen", "gradients"])) == ["samples", "parzen", "score"]
     assert list(chosen(classifier, data, tmp_path)) == ["samples", "score", "error"]
     assert list(chosen(GAN(), data, tmp_path)) == ["samples", "collapse", "verdicts"]
-    assert list(chosen(DeepAutoencoder(), data, tmp_path)) == []
+    assert list(chosen(Autoencoder(), data, tmp_path)) == ["reconstructions"]
     nothing = dataclasses.replace(data.valid, x=data.valid.x[:0], y=data.valid.y[:0])
     assert list(chosen(classifier, dataclasses.replace(data, valid=nothing), tmp_path)) == ["samples"]
     unlabelled = dataclasses.replace(data.valid, y=None)
@@ -81,6 +81,18 @@ def test_the_sheet_shows_samples_of_the_given_nets_with_the_seed_of_watching(vae
     assert np.array_equal(sheets[0], np.asarray(grid(vae.sample(64, random_state=seed, nets=vae.nets_), columns=8)))
     assert np.array_equal(sheets[0], sheets[2])
     assert not np.array_equal(sheets[0], sheets[1])
+
+
+def test_where_codes_get_their_law_at_the_end_reconstructions_are_shown(data, tmp_path):
+    """Validation images in rows of eight, each above what the given nets make of its codes."""
+    model = Autoencoder.from_preset("tiny", **COMMON).fit(data)
+    look, x = chosen(model, data, tmp_path)["reconstructions"].run, data.valid.x[:32].numpy()
+    for images, nets in ((0, model.nets_), (1, model.averaged_nets_)):
+        assert look(nets, images) == {}
+        rebuilt = model.inverse_transform(model.transform(x, nets=nets), nets=nets)
+        rows = [part[i : i + 8] for i in range(0, 32, 8) for part in (x, rebuilt)]
+        sheet = np.asarray(Image.open(tmp_path / f"reconstructions-{images:012d}.png"))
+        assert np.array_equal(sheet, np.asarray(grid(np.concatenate(rows), columns=8)))
 
 
 def test_points_in_the_plane_are_scattered(tmp_path):

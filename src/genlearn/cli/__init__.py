@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from genlearn import __version__
+from genlearn.cli.change import complete, denoise
 from genlearn.cli.console import OneLine
 from genlearn.cli.demo import demo
 from genlearn.cli.lab import lab
@@ -51,6 +52,8 @@ EXAMPLES: dict[Callable[..., Any], str] = {
     train: "genlearn train rbm --data mnist --set n_hidden=500 --epochs 5 --out runs/rbm",
     sample: "genlearn sample runs/rbm --n 64 --seed 0 --out samples.png",
     predict: "genlearn predict runs/digits photos/ --json",
+    denoise: "genlearn denoise runs/dae photos/ --out clean/",
+    complete: "genlearn complete runs/gsn photos/ --mask hole.png --out whole/",
     evaluate: "genlearn evaluate runs/rbm runs/vae --metrics likelihood,parzen --json",
     report: "genlearn report runs/rbm runs/vae --out report.html",
     lab: "genlearn lab --out lab.html",

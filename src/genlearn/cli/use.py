@@ -41,7 +41,7 @@ def sample(
     from genlearn.run import Run
 
     saved = (run / "model.json").exists()
-    model = _model(run)
+    model = model_of(run)
     if not hasattr(model, "sample"):
         raise ValueError(f"{type(model).__name__} has no sampler; genlearn models lists what each model can do")
     out = out or run / f"samples-{seed if y is None else f'{y}-{seed}'}.png"
@@ -53,7 +53,7 @@ def sample(
     answer(as_json, {"samples": str(out), "n": n, "seed": seed}, f"{n:,} samples in {out}")
 
 
-def _model(run: Path) -> GenerativeEstimator:
+def model_of(run: Path) -> GenerativeEstimator:
     """The model of a run, or one that was saved."""
     from genlearn import registry
     from genlearn.run import Run
@@ -80,7 +80,7 @@ def predict(
     from genlearn.data import pictures
     from genlearn.files import write_atomically
 
-    model = _model(run)
+    model = model_of(run)
     if not hasattr(model, "predict"):
         raise ValueError(f"{type(model).__name__} does not classify; the usual fix is a run of stacked-rbm or dbn")
     with watched():

@@ -77,3 +77,39 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 def _is_grey(palette: list[int]) -> bool:
     red, green, blue = palette[0::3], palette[1::3], palette[2::3]
     return red == green == blue
+
+
+def changed(
+    file: IO[bytes], change: NDArray[np.float32], where: NDArray[np.float32] | None = None
+) -> tuple[Image.Image, Image.Image]:
+    """The image as it is, 8 bit and upright, and with a change of its middle square, as `prepare` cuts it.
+
+    change [C, s, s] is in grey levels, and resized to the square (bicubic). It is added, a single channel to every
+    colour; or, where `where` [s, s] is 1, put in the place of what is there. A grey image that gets colours becomes
+    RGB; transparency stays unless the change has four channels; what lies outside stays as it is.
+    """
+    with Image.open(file, formats=FORMATS) as image:
+        upright = _eight_bit(ImageOps.exif_transpose(image))
+        clear = "transparency" in upright.info or upright.mode in ("RGBA", "LA", "PA", "La", "RGBa")
+        grey = upright.mode in ("1", "L") and len(change) == 1
+        before = upright.convert("RGBA" if clear or len(change) == 4 else "L" if grey else "RGB")
+    side = min(before.size)
+    left, top = (before.width - side) // 2, (before.height - side) // 2
+    pixels = np.asarray(before).reshape(before.height, before.width, -1).astype(np.float32)
+    square = pixels[top : top + side, left : left + side]  # a view
+    channels = min(square.shape[2], 3) if len(change) < 4 else 4
+    new = np.stack([_resized(plane, side) for plane in change], 2)
+    old = square[..., :channels]
+    if where is None:
+        square[..., :channels] = old + new
+    else:
+        inside = _resized(where, side, Image.Resampling.NEAREST)[..., None] > 0.5
+        square[..., :channels] = np.where(inside, new, old)
+    after = pixels.round().clip(0, 255).astype(np.uint8)
+    return before, Image.fromarray(after[..., 0] if after.shape[2] == 1 else after)
+
+
+def _resized(
+    plane: NDArray[np.float32], side: int, how: Image.Resampling = Image.Resampling.BICUBIC
+) -> NDArray[np.float32]:
+    return np.asarray(Image.fromarray(plane).resize((side, side), how))

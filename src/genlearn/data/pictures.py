@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
+from genlearn.progress import track
 from genlearn.words import shown
 
 from .cache import each
-from .folder import opened
-from .images import SUFFIXES, Flaw, Mode, prepare
+from .folder import Opener, opened
+from .images import SUFFIXES, Flaw, Mode, changed, prepare
 
 CHANNELS: dict[int, Mode] = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -37,11 +40,7 @@ def pictures(source: str | Path, shape: tuple[int, ...]) -> Pictures:
     channels, height, width = shape if len(shape) == 3 else (1, *shape) if len(shape) == 2 else (0, 0, 1)
     if height != width or channels not in CHANNELS:
         raise ValueError(f"the model knows rows of shape {shape}, expected one of square images")
-    if not path.exists():
-        raise ValueError(f"there is no {path}, expected a folder or zip of images, or an image")
-    one = path.is_file() and path.suffix.lower() in SUFFIXES
-    with nullcontext(([path.name], lambda name: path.open("rb"))) if one else opened(path) as (found, open_file):
-        names = [name for name in found if name.lower().endswith(SUFFIXES)]
+    with _files(path) as (names, open_file):
         images = list(each(map, lambda f: prepare(f, height, CHANNELS[channels]), names, open_file, "decoding"))
     left_out, kept, chosen = list[str](), list[str](), list[NDArray[np.uint8]]()
     for name, image in zip(map(shown, names), images, strict=True):
@@ -53,3 +52,28 @@ def pictures(source: str | Path, shape: tuple[int, ...]) -> Pictures:
     if not kept:
         raise ValueError(f"{path} has no usable image{f'; the first left out: {left_out[0]}' if left_out else ''}")
     return Pictures(kept, torch.from_numpy(np.stack(chosen)), left_out)
+
+
+def changed_pictures(
+    source: str | Path, asked: Pictures, change: NDArray[np.float32], where: NDArray[np.float32] | None = None
+) -> Iterator[tuple[str, Image.Image, Image.Image]]:
+    """(name, before, after) of the images that were asked about, in their own sizes: see `images.changed`.
+
+    change: [n, C, s, s] in grey levels, of images prepared by `pictures`; where: [s, s].
+    """
+    with _files(Path(source).expanduser()) as (names, open_file):
+        rows = {name: row for row, name in enumerate(asked.names)}
+        for name in track(names, "pictures", len(names)):
+            if shown(name) in rows:
+                with open_file(name) as file:
+                    yield name, *changed(file, change[rows[shown(name)]], where)
+
+
+@contextmanager
+def _files(path: Path) -> Iterator[tuple[list[str], Opener]]:
+    """The names of the images of a folder or zip, or of one image, and how to open them."""
+    if not path.exists():
+        raise ValueError(f"there is no {path}, expected a folder or zip of images, or an image")
+    one = path.is_file() and path.suffix.lower() in SUFFIXES
+    with nullcontext(([path.name], lambda name: path.open("rb"))) if one else opened(path) as (found, open_file):
+        yield [name for name in found if name.lower().endswith(SUFFIXES)], open_file

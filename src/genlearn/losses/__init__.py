@@ -13,16 +13,21 @@ from genlearn.losses.matching import (
     sliced_score_matching,
 )
 from genlearn.losses.noise_contrastive import nce
+from genlearn.losses.reconstruction import RECONSTRUCTIONS, ReconstructionName, cross_entropy, distance, squared_error
 from genlearn.maths.penalties import Penalties, interpolated_gradient_penalty, squared_gradient_norm
 
 __all__ = [
     "LOSSES",
+    "RECONSTRUCTIONS",
     "Pair",
     "PathName",
     "Penalties",
+    "ReconstructionName",
     "contrast",
+    "cross_entropy",
     "denoising_score_matching",
     "discriminator_loss",
+    "distance",
     "energy_difference",
     "flipped_ratio_matching",
     "flow_matching",
@@ -40,6 +45,7 @@ __all__ = [
     "rbm_flip_differences",
     "score_matching",
     "sliced_score_matching",
+    "squared_error",
     "squared_gradient_norm",
     "weighted_free_energy",
 ]

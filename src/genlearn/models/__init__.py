@@ -11,7 +11,11 @@ _MODELS = {
     "stacked-rbm": "genlearn.models.stacked_rbm:StackedRBMClassifier",
     "dbn": "genlearn.models.dbn:DBN",
     "dbm": "genlearn.models.dbm:DBM",
-    "deep-autoencoder": "genlearn.models.deep_autoencoder:DeepAutoencoder",
+    "autoencoder": "genlearn.models.autoencoder:Autoencoder",
+    "dae": "genlearn.models.denoising:DenoisingAutoencoder",
+    "cae": "genlearn.models.contractive:ContractiveAutoencoder",
+    "stacked-autoencoder": "genlearn.models.stacked_autoencoder:StackedAutoencoderClassifier",
+    "gsn": "genlearn.models.gsn:GSN",
     "vae": "genlearn.models.vae:VAE",
     "gan": "genlearn.models.gan:GAN",
     "conditional-gan": "genlearn.models.conditional_gan:ConditionalGAN",
@@ -24,18 +28,22 @@ _MODELS = {
 }
 
 if TYPE_CHECKING:
+    from genlearn.models.autoencoder import Autoencoder as Autoencoder
     from genlearn.models.bm import BoltzmannMachine as BoltzmannMachine
     from genlearn.models.conditional_gan import ConditionalGAN as ConditionalGAN
     from genlearn.models.conditional_rbm import ConditionalRBM as ConditionalRBM
+    from genlearn.models.contractive import ContractiveAutoencoder as ContractiveAutoencoder
     from genlearn.models.dbm import DBM as DBM
     from genlearn.models.dbn import DBN as DBN
     from genlearn.models.dcgan import DCGAN as DCGAN
-    from genlearn.models.deep_autoencoder import DeepAutoencoder as DeepAutoencoder
+    from genlearn.models.denoising import DenoisingAutoencoder as DenoisingAutoencoder
     from genlearn.models.energy import EnergyModel as EnergyModel
     from genlearn.models.flow import FlowMatching as FlowMatching
     from genlearn.models.gan import GAN as GAN
+    from genlearn.models.gsn import GSN as GSN
     from genlearn.models.rbm import RBM as RBM
     from genlearn.models.rnn import AutoregressiveRNN as AutoregressiveRNN
+    from genlearn.models.stacked_autoencoder import StackedAutoencoderClassifier as StackedAutoencoderClassifier
     from genlearn.models.stacked_rbm import StackedRBMClassifier as StackedRBMClassifier
     from genlearn.models.vae import VAE as VAE
     from genlearn.models.vqvae import VQVAE as VQVAE

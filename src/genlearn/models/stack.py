@@ -17,6 +17,7 @@ from genlearn.maths.rng import Rng, bernoulli
 from genlearn.nets.boltzmann import RestrictedBoltzmann
 from genlearn.nets.layers import Layers
 from genlearn.nets.mlp import MLP
+from genlearn.nets.tied import TiedDecoder, linears
 from genlearn.parallel import all_sum
 from genlearn.samplers import from_hidden
 from genlearn.train import Budget, Optimizer, Player, Stage, Stream
@@ -100,30 +101,30 @@ def greedy_rbms(n_layers: int, budget: Budget, optimizer: Optimizer, k: int = 1)
 @torch.no_grad()
 def copy_up(rbms: Iterable[RestrictedBoltzmann], mlp: MLP) -> None:
     """Weights and hidden biases of the RBMs become the layers of a network, bottom up."""
-    for rbm, linear in zip(rbms, _linears(mlp), strict=False):
+    for rbm, linear in zip(rbms, linears(mlp), strict=False):
         linear.weight.copy_(rbm.W.T)
         linear.bias.copy_(rbm.b)
 
 
 @torch.no_grad()
-def copy_down(rbms: Iterable[RestrictedBoltzmann], mlp: MLP, code: RestrictedBoltzmann) -> None:
-    """The transposes and visible biases of the RBMs become the layers of a network, top down from the code."""
-    first, *rest = _linears(mlp)
-    first.weight.copy_(code.W.T)
-    first.bias.copy_(code.b)
-    for rbm, linear in zip(rbms, reversed(rest), strict=True):
-        linear.weight.copy_(rbm.W)
-        linear.bias.copy_(rbm.a)
+def copy_down(rbms: Iterable[RestrictedBoltzmann], decoder: nn.Module, code: RestrictedBoltzmann) -> None:
+    """The transposes and visible biases of the RBMs become the layers of a decoder, top down from the code.
 
-
-def _linears(mlp: MLP) -> list[nn.Linear]:
-    return [module for module in mlp.modules() if isinstance(module, nn.Linear)]
+    One whose weights are tied has biases alone.
+    """
+    down = [(code.W.T, code.b), *((rbm.W, rbm.a) for rbm in reversed(list(rbms)))]
+    layers = linears(decoder)
+    biases = decoder.biases if isinstance(decoder, TiedDecoder) else [layer.bias for layer in layers]
+    for bias, (_, b) in zip(biases, down, strict=True):
+        bias.copy_(b)
+    for layer, (weight, _) in zip(layers, down, strict=False):
+        layer.weight.copy_(weight)
 
 
 @torch.no_grad()
-def init_glorot(mlp: MLP, rng: torch.Generator) -> None:
+def init_glorot(net: nn.Module, rng: torch.Generator) -> None:
     """Where no RBM gives the weights: U(-l, l), l = 4 sqrt(6 / (m + n)), which suits sigmoid units (Bengio 2012)."""
-    for linear in _linears(mlp):
+    for linear in linears(net):
         nn.init.xavier_uniform_(linear.weight, 4.0, generator=rng)
         nn.init.zeros_(linear.bias)
 

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import log_softmax
+from torch import nn
 
-from genlearn._types import Batch, Logs
-from genlearn.estimator import GenerativeEstimator, Shape
-from genlearn.maths.rng import Rng
-from genlearn.models.stack import StackNets, copy_up, greedy_rbms, init_glorot, label_loss, stack
-from genlearn.nets.mlp import MLP
+from genlearn.models.stack import greedy_rbms, stack
+from genlearn.models.stacked import StackedClassifier
 from genlearn.parameters import Range
-from genlearn.train import Budget, Player, Schedule, Stage, Stream
-
-
-class StackedRBMNets(StackNets):
-    """The RBMs, where they learn first, and the network."""
-
-    mlp: MLP
+from genlearn.train import Budget, Stage
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class StackedRBMClassifier(GenerativeEstimator):
+class StackedRBMClassifier(StackedClassifier):
     """Multi-layer perceptron of sigmoid units, its weights first learned from images alone, by a stack of RBMs.
 
     Each RBM learns the means of the one below by CD; their weights start a network with a softmax on top, which
@@ -37,13 +26,7 @@ class StackedRBMClassifier(GenerativeEstimator):
     Hinton, Osindero and Teh 2006; Bengio et al. 2007; Srivastava et al. 2014 (dropout after pretraining, section B.2).
     """
 
-    hidden: Annotated[tuple[int, ...], Range(1), "units of the hidden layers, bottom up"] = (500, 500)
-    pretrain: Annotated[bool, "learn the RBMs first"] = True
-    pretrain_epochs: Annotated[float, Range(0, open=True), "epochs of contrastive divergence a layer"] = 10
-    pretrain_rate: Annotated[float | Schedule, Range(0, open=True), "step size of contrastive divergence"] = 0.05
     k: Annotated[int, Range(1), "Gibbs steps of contrastive divergence"] = 1
-    dropout: Annotated[float, Range(0, 0.95), "probability to drop a hidden unit in back-propagation"] = 0.0
-    input_dropout: Annotated[float, Range(0, 0.95), "probability to drop a pixel in back-propagation"] = 0.0
 
     family: ClassVar[str] = "energy"
     paper: ClassVar[str] = "Hinton, Osindero and Teh 2006"
@@ -54,34 +37,11 @@ class StackedRBMClassifier(GenerativeEstimator):
         },
         "tiny": {"hidden": (16,), "pretrain_epochs": 2, "epochs": 60, "learning_rate": 0.01},
     }  # fmt: skip
-    _uses_labels: ClassVar[bool] = True
-    _needs_labels: ClassVar[bool] = True
+    _below: ClassVar[str] = "rbms"
 
-    def _build(self, shape: Shape, rng: torch.Generator) -> StackedRBMNets:
-        sizes = (math.prod(shape), *self.hidden)
-        outputs = (*sizes, self._n_classes)
-        mlp = MLP(outputs, "sigmoid", input_dropout=self.input_dropout, dropout=self.dropout)
-        init_glorot(mlp, rng)
-        nn.init.zeros_(mlp.out.weight)
-        return StackedRBMNets(rbms=stack(sizes, rng) if self.pretrain else None, mlp=mlp)
+    def _stack(self, sizes: Sequence[int], rng: torch.Generator) -> nn.Module:
+        return stack(sizes, rng)
 
-    def _stages(self, shape: Shape) -> Sequence[Stage]:
-        stages = []
-        if self.pretrain:
-            momentum = self._optimizer(name="momentum", lr=self.pretrain_rate, momentum=0.9, weight_decay=0.0)
-            stages = greedy_rbms(len(self.hidden), Budget(epochs=self.pretrain_epochs), momentum, self.k)
-        mlp = Player("mlp", ("mlp",), self._loss, self._optimizer())
-        return [*stages, Stage("fine-tune", [mlp], self._budget(), start=self._start, labelled=1.0)]
-
-    @staticmethod
-    def _start(nets: StackedRBMNets, stream: Stream, rng: Rng) -> None:
-        if "rbms" in nets:
-            copy_up(nets.rbms, nets.mlp)
-
-    @staticmethod
-    def _loss(nets: StackedRBMNets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
-        assert batch.y is not None
-        return label_loss(nets.mlp(batch.x, rng), batch.y, rng), {}
-
-    def _classify(self, nets: StackedRBMNets, x: Tensor) -> Tensor:
-        return log_softmax(nets.mlp(x), 1)
+    def _greedy(self) -> list[Stage]:
+        momentum = self._optimizer(name="momentum", lr=self.pretrain_rate, momentum=0.9, weight_decay=0.0)
+        return greedy_rbms(len(self.hidden), Budget(epochs=self.pretrain_epochs), momentum, self.k)

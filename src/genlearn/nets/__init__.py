@@ -15,10 +15,21 @@ from genlearn.nets.layers import Layers
 from genlearn.nets.levels import BinaryLevels, CategoricalLevels, Levels, LogisticMixtureLevels
 from genlearn.nets.minibatch import MinibatchDeviation, MinibatchDiscrimination
 from genlearn.nets.mlp import MLP, Maxout, activation, dropout
-from genlearn.nets.priors import GaussianDensity, LabelledPrior, NormalPrior, Prior, UniformPrior
+from genlearn.nets.priors import (
+    CodeJitter,
+    Density,
+    GaussianDensity,
+    GaussianMixture,
+    LabelledPrior,
+    NormalPrior,
+    Prior,
+    UniformPrior,
+)
 from genlearn.nets.recurrent import Autoregressive, Inside
 from genlearn.nets.resnet import ResidualBlock, ResNetGenerator, ResNetTrunk
 from genlearn.nets.scale import Scale, Shares
+from genlearn.nets.stochastic import StochasticLayers
+from genlearn.nets.tied import TiedDecoder, TiedLayer
 from genlearn.nets.unet import TimedMLP, UNet
 
 __all__ = [
@@ -27,6 +38,7 @@ __all__ = [
     "BatchNorm",
     "BinaryLevels",
     "CategoricalLevels",
+    "CodeJitter",
     "CodePrior",
     "Codebook",
     "Constant",
@@ -38,7 +50,9 @@ __all__ = [
     "DCGANTrunk",
     "DeepBelief",
     "DeepBoltzmann",
+    "Density",
     "GaussianDensity",
+    "GaussianMixture",
     "GeneralBoltzmann",
     "GridDecoder",
     "GridEncoder",
@@ -62,6 +76,9 @@ __all__ = [
     "RestrictedBoltzmann",
     "Scale",
     "Shares",
+    "StochasticLayers",
+    "TiedDecoder",
+    "TiedLayer",
     "TimedMLP",
     "UNet",
     "UniformPrior",

@@ -106,6 +106,8 @@ def facts(run: Run, data: Data, model: GenerativeEstimator | None) -> list[tuple
         rows.append(("training time", f"{record['seconds']:,.1f} s"))
     if model is not None:
         rows.append(("parameters", f"{sum(p.numel() for p in model.nets_.parameters()):,}"))
+        if model._remark:
+            rows.append(("samples", model._remark))
     hardware = record.get("hardware")
     if hardware:
         rows.append(("hardware", hardware["gpu"] or f"{hardware['machine']} CPU, threads: {hardware['threads']}"))
@@ -158,14 +160,15 @@ def weights(name: str, model: GenerativeEstimator) -> Picture | None:
 
 def progress(run: Run, share: float) -> list[Picture]:
     """A few of the sample sheets that training left behind, evenly spread; of each a corner."""
-    paths = sorted((run.path / "samples").glob("images-*.png"))
+    paths = sorted((run.path / "samples").glob("*-*.png"))
     if len(paths) < 2:
         return []
     steps = sorted({round(k * (len(paths) - 1) / (STEPS - 1)) for k in range(STEPS)})
     shown = []
     for path in (paths[i] for i in steps):
-        seen = f"{int(path.stem.partition('-')[2]):,} images"
-        shown.append(embed(corner(path, share), f"samples of {run.name} after {seen}", seen))
+        kind, _, number = path.stem.partition("-")
+        seen, what = f"{int(number):,} images", "samples" if kind == "images" else kind
+        shown.append(embed(corner(path, share), f"{what} of {run.name} after {seen}", seen))
     return shown
 
 

@@ -4,7 +4,9 @@ from genlearn.samplers.gibbs import after, bit_chain, bm_chain, dbm_chain, dbm_s
 from genlearn.samplers.langevin import langevin_chain
 from genlearn.samplers.ode import Solver, adaptive, solve, transport
 from genlearn.samplers.persistent import Chains, from_chains
+from genlearn.samplers.tangent import tangent_chain
 from genlearn.samplers.tempering import from_tempered_chains, tempered_chain
+from genlearn.samplers.walkback import gsn_chain
 
 __all__ = [
     "Chains",
@@ -18,10 +20,12 @@ __all__ = [
     "from_chains",
     "from_hidden",
     "from_tempered_chains",
+    "gsn_chain",
     "langevin_chain",
     "rbm_chain",
     "settle",
     "solve",
+    "tangent_chain",
     "tempered_chain",
     "transport",
 ]
