@@ -81,6 +81,7 @@ GAMES = {
         width=4, n_latent=3, ema=500.0, penalty="r1(1, every=2)", **{**COMMON, "images": 300, "epochs": None}
     ),
     "dcgan-normalised": DCGAN(
+        network="dcgan",
         width=4,
         n_latent=3,
         penalty=None,

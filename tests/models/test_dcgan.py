@@ -31,7 +31,7 @@ from genlearn.train import Game, Stream
 @pytest.mark.parametrize("pack", [1, 2])
 def test_sizes(shape, steps, smallest, pack):
     """Every step doubles, or halves; one linear layer takes all that is left; none is hidden, there is no pooling."""
-    model = DCGAN(width=2, n_latent=5, pack=pack)
+    model = DCGAN(network="dcgan", width=2, n_latent=5, pack=pack)
     nets = model._fresh_nets(shape, 0)
     (linear,) = (m for m in nets.modules() if isinstance(m, nn.Linear))
     assert linear is nets.D.out
@@ -55,7 +55,7 @@ def test_sizes(shape, steps, smallest, pack):
 
 
 def test_weights_begin_small():
-    nets = DCGAN(width=32)._fresh_nets((3, 32, 32), 0)
+    nets = DCGAN(network="dcgan", width=32)._fresh_nets((3, 32, 32), 0)
     weights = [p for name, p in nets.named_parameters() if p.ndim > 1]
     values = torch.cat([p.detach().flatten() for p in weights])
     assert len(weights) == 8
@@ -66,7 +66,7 @@ def test_weights_begin_small():
 @pytest.mark.parametrize("normalise", [True, False])
 def test_d_sees_data_and_samples_apart_where_it_normalises(normalise):
     """Each pass has statistics of its own: other samples do not change what D says of data."""
-    model = DCGAN(width=4, n_latent=3, normalise_d=normalise, augment=None)
+    model = DCGAN(network="dcgan", width=4, n_latent=3, normalise_d=normalise, augment=None)
     nets = model._fresh_nets((1, 16, 16), 0)
     assert any(isinstance(m, BatchNorm) for m in nets.D.modules()) == normalise
     nets.train()
@@ -104,7 +104,7 @@ def test_running_statistics_of_d_stay_out_of_the_game_of_g():
 )
 def test_images_that_it_cannot_have(shape, message):
     with pytest.raises(ValueError, match=message) as error:
-        DCGAN(width=2, epochs=1).fit(np.zeros((10, *shape), np.uint8))
+        DCGAN(network="dcgan", width=2, epochs=1).fit(np.zeros((10, *shape), np.uint8))
     assert "\n" not in str(error.value)
 
 
@@ -123,6 +123,20 @@ def test_conv_takes_any_sides(shape, pooling, pack):
     assert x.min() >= 0
     assert x.max() <= 1
     assert nets.D(model._packed(x.view(6, *shape))).shape == (6 // pack,)
+
+
+def test_no_checkerboard_is_built_in():
+    """All pixels of G get as many terms, and all pixels that D sees give as many: borders aside."""
+    nets = DCGAN(width=2, n_latent=5)._fresh_nets((1, 64, 64), 0).eval()
+    with torch.no_grad():
+        for p in nets.parameters():
+            if p.ndim == 4:
+                nn.init.constant_(p, 0.1)
+        x = nets.G.layers(torch.ones(1, *nets.G.first))[0, 0, 24:40, 24:40]
+    assert x.std() < 1e-6
+    y = torch.full((1, 1, 64, 64), 0.5).requires_grad_()
+    (gradient,) = torch.autograd.grad(nets.D.trunk.layers(y).sum(), y)
+    assert gradient[0, 0, 24:40, 24:40].std() < 1e-6 * gradient.abs().max()
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (2, 12, 20)])
@@ -194,4 +208,4 @@ def test_a_lazy_penalty_is_there_now_and_then_and_as_much_heavier():
 
 def test_pooling_is_of_conv_alone():
     with pytest.raises(ValueError, match="pooling is 'mean' with network='dcgan', expected 'none'"):
-        DCGAN(pooling="mean").fit(np.zeros((10, 1, 16, 16), np.uint8))
+        DCGAN(network="dcgan", pooling="mean").fit(np.zeros((10, 1, 16, 16), np.uint8))

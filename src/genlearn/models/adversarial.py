@@ -203,7 +203,7 @@ class Adversarial(GenerativeEstimator):
             logs["right on data"] = (real > self._pair.boundary).float().mean()
             logs["right on samples"] = (false < self._pair.boundary).float().mean()
         if self.penalty is not None:
-            penalties, step = Penalties.parse(str(self.penalty)), batch.seen // (len(batch.x) * rng.world)
+            penalties, step = Penalties.parse(str(self.penalty)), int(batch.seen) // (len(batch.x) * rng.world)
             terms = penalties(lambda v: nets.D(self._shown(v, batch)), x, fake.detach(), rng, step)
             loss, logs = loss + sum(terms.values()), logs | terms
         return loss, logs

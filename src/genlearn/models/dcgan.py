@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 from genlearn.maths.augment import Augmentation
 from genlearn.maths.penalties import Penalties
 from genlearn.models.networks import Convolutional
+from genlearn.nets.adversarial import ImageNetwork
 from genlearn.nets.init import Init
 from genlearn.parameters import Range
 from genlearn.train import Schedule
@@ -16,19 +17,23 @@ from genlearn.train import Schedule
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class DCGAN(Convolutional):
-    """Deep convolutional GAN: strided and transposed convolutions, no hidden layer fully connected, no pooling.
+    """Deep convolutional GAN: no hidden layer fully connected, strided convolutions in place of pooling.
 
-    The defaults are for folders of some hundred to some ten thousand pictures and a few minutes: narrow nets, an
-    augmentation of all that D sees (Zhao et al. 2020), R1 in place of batch normalisation in D (Mescheder et al. 2018),
-    averaged weights. The preset "radford-2016" is the recipe of the paper, for 64 pixels. With batch normalisation D
-    sees data and samples in batches of their own.
+    The defaults are for folders of some hundred to some ten thousand pictures of any sides and a few minutes: narrow
+    nets whose G doubles by nearest pixels, without checkerboards; an augmentation of all that D sees (Zhao et al.
+    2020); R1, at every fourth step, in place of batch normalisation in D (Mescheder et al. 2018); averaged weights.
+    The network "dcgan" is that of the paper, with transposed convolutions, the preset "radford-2016" its recipe, for 64
+    pixels. With batch normalisation D sees data and samples in batches of their own.
 
     Radford, Metz and Chintala 2016.
     """
 
+    network: Annotated[
+        ImageNetwork, "conv: for images of any sides; dcgan: transposed convolutions in G; resnet: residual blocks"
+    ] = "conv"
     n_latent: Annotated[int, Range(1), "dimensions of z"] = 64
-    width: Annotated[int, Range(1), "channels next to the images, doubled at each halving (resnet: once)"] = 32
-    penalty: Annotated[Penalties | None, "on the gradient of D: gp, r1, r2 and their weights"] = "r1(1)"  # type: ignore[assignment]
+    width: Annotated[int, Range(1), "channels at half the size, doubled at each further halving (resnet: once)"] = 32
+    penalty: Annotated[Penalties | None, "on the gradient of D: gp, r1, r2 and their weights"] = "r1(1, every=4)"  # type: ignore[assignment]
     augment: Annotated[Augmentation | None, "random changes of all that D sees: color, translation, cutout"] = (
         "color,translation"  # type: ignore[assignment]
     )
@@ -44,6 +49,7 @@ class DCGAN(Convolutional):
     paper: ClassVar[str] = "Radford, Metz and Chintala 2016"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "radford-2016": {
+            "network": "dcgan",
             "n_latent": 100,
             "prior": "uniform",
             "width": 128,

@@ -100,9 +100,9 @@ class Convolutional(_Minibatch):
     """Convolutional nets; all but `conv` want sides that are multiples of 4, 8 at least, and 1 to 4 channels."""
 
     network: Annotated[
-        ImageNetwork, "dcgan: strided convolutions; resnet: residual blocks; conv: as dcgan, for images of any sides"
+        ImageNetwork, "dcgan: transposed convolutions in G; resnet: residual blocks; conv: for images of any sides"
     ] = "dcgan"
-    width: Annotated[int, Range(1), "channels next to the images, doubled at each halving (resnet: once)"] = 64
+    width: Annotated[int, Range(1), "channels at half the size, doubled at each further halving (resnet: once)"] = 64
     normalise_d: Annotated[bool, "batch normalisation in D, which then sees data and samples in batches apart"] = False
     pooling: Annotated[Pooling, "what halves the images in D: strides, or the mean or largest of 2x2 (conv)"] = "none"
     augment: Annotated[Augmentation | None, "random changes of all that D sees: color, translation, cutout"] = None
