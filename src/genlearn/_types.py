@@ -34,12 +34,14 @@ PixelLaw: TypeAlias = Literal["binary", "gaussian", "levels"]
 class Batch(NamedTuple):
     """Images `x` [B, C, H, W] (or rows [B, d]) and labels `y` [B] (-1 = unknown), or what a `prepare` puts there.
 
-    seen: the images that the player has seen in this stage, before this batch (for a warm-up, or noise that decays).
+    seen: the images that the player has seen in this stage, before this batch (for a warm-up, or noise that decays);
+    spent: the share of the stage's budget that is used up.
     """
 
     x: Tensor
     y: Tensor | None = None
     seen: int = 0
+    spent: float = 0.0
 
 
 class Likelihood(NamedTuple):

@@ -33,14 +33,20 @@ REMEDIES = (
     ": G has lost modes, or has only begun; what helps against their loss: pack=4, minibatch='discrimination', "
     "loss='relativistic' with penalty='r1(0.5)+r2(0.5)', or a wgan-gp"
 )
+ACTIVE = 0.01
+COLLAPSED_UNITS = (
+    ": {} {} collapsed to the prior, and cost nothing; more are used with a warm-up, beta='linear(0, 1, over=2e5)', "
+    "or free_bits=0.05"
+)
 GRADIENTS = "gradients"  # the norm of every layer's gradient, which the loop itself writes down
 
 
 def choose(estimator: GenerativeEstimator, data: Data, folder: Path, names: Sequence[str]) -> list[Monitor]:
     """The monitors that a model can have, once an epoch or 10,000 images.
 
-    Samples or reconstructions (into `folder`), error, a score that needs no estimate of log Z, collapse and verdicts of
-    adversarial nets always; others by name: score, parzen, gradients. ValueError for a name that there is not.
+    Samples or reconstructions (into `folder`), error, a score that needs no estimate of log Z, active units, collapse
+    and verdicts of adversarial nets always; others by name: score, parzen, gradients. ValueError for a name that there
+    is not.
     """
     every, seed = max(len(data.train), 10_000), seeds(estimator.random_state).watch % 2**32
     known: dict[str, tuple[bool, Callable[[Nets, int], Mapping[str, float | str]]]] = {}
@@ -53,6 +59,8 @@ def choose(estimator: GenerativeEstimator, data: Data, folder: Path, names: Sequ
         known["parzen"] = (False, Parzen(estimator, data, seed))
     if hasattr(estimator, "score_samples") and len(data.valid):
         known["score"] = (True, Score(estimator, data, "score" in names))
+    if hasattr(estimator, "_posterior") and len(data.valid):
+        known["units"] = (True, Units(estimator, data))
     if hasattr(estimator, "predict") and estimator._n_classes and len(data.valid) and data.valid.y is not None:
         known["error"] = (True, Error(estimator, data))
     if hasattr(estimator, "discriminate"):
@@ -119,6 +127,27 @@ class Score:
         if kind.startswith("estimate") and not self.asked:
             return {}
         return {f"valid/{kind}": float(self.estimator.score_samples(self.data.valid.x[:200], nets=nets).mean())}
+
+
+@dataclass
+class Units:
+    """How many units of a code say something of 500 validation images: their means vary by more than 0.01.
+
+    Burda et al. 2016, section 5.2.
+    """
+
+    estimator: Any
+    data: Data
+
+    def __call__(self, nets: Nets, images: int) -> dict[str, float | str]:
+        means = self.estimator.transform(self.data.valid.x[:500], nets=nets)
+        active, all_of_them = int((means.var(0) > ACTIVE).sum()), means.shape[1]
+        dead = all_of_them - active
+        return {
+            "valid/active units": float(active),
+            "units": f"{active} of {all_of_them} units of the code are active"
+            + (COLLAPSED_UNITS.format(dead, "has" if dead == 1 else "have") if dead else "."),
+        }
 
 
 @dataclass

@@ -66,6 +66,8 @@ GAMES = {
     "dbn": DBN(hidden=(20, 15, 25), pretrain_epochs=1, **COMMON),
     "dbm": DBM(hidden=(20, 15), pretrain_epochs=1, n_chains=20, fine_tune=1, dropout=0.3, **COMMON),
     "vae": VAE(hidden=(20,), n_latent=3, **COMMON),
+    "vae-free-bits": VAE(hidden=(20,), n_latent=3, free_bits=0.3, dropout=0.2, beta="linear(0, 1, over=300)", **COMMON),
+    "vae-importance": VAE(hidden=(20,), n_latent=3, k=3, **COMMON),
     "vae-batch-normalisation": VAE(network="conv", width=4, n_latent=3, **COMMON),
     "vae-bf16": VAE(
         network="conv", width=4, n_latent=3, **{**COMMON, "precision": "bf16", "images": 60, "epochs": None}

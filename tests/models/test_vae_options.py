@@ -190,3 +190,62 @@ def test_images_in_colour_get_convolutions_and_a_gaussian_law(shape, colour, cap
     assert "network=" not in capsys.readouterr().err
     assert not any(isinstance(m, torch.nn.Conv2d) for m in other.nets_.modules())
     assert other.nets_.pixels.bernoulli
+
+
+# --- against units that give up
+
+
+def terms(model: VAE, nets, x: torch.Tensor, seen: int = 0) -> tuple[float, float, torch.Tensor]:
+    """The loss, its reconstruction, and the KL of every unit [L] by torch's own distributions."""
+    loss, logs = model._loss(nets, Batch(x, seen=seen), make_rng(0))
+    mean, log_var = model._posterior(nets, x)
+    units = kl_divergence(Normal(mean, (0.5 * log_var).exp()), Normal(0.0, 1.0)).mean(0)
+    return loss.item(), logs["reconstruction"].item(), units.detach()
+
+
+def test_a_warm_up_weighs_the_kl_by_the_images_seen():
+    model = make(beta="linear(0, 2, over=1000)", binarize=False)
+    nets, x = model._fresh_nets((16,), 0).double(), grey()
+    for seen, weight in ((0, 0.0), (250, 0.5), (1000, 2.0), (5000, 2.0)):
+        loss, reconstruction, units = terms(model, nets, x, seen)
+        assert loss == pytest.approx(reconstruction + weight * units.sum().item())
+    half = model.set_params(beta="linear(0, 2, over=budget)")._loss(nets, Batch(x, spent=0.5), make_rng(0))
+    assert half[0].item() == pytest.approx(reconstruction + units.sum().item())
+
+
+def test_free_bits_cost_nothing():
+    """The largest of lambda and the mean KL, unit by unit."""
+    plain, x = make(binarize=False), grey()
+    nets = plain._fresh_nets((16,), 0).double()
+    units = terms(plain, nets, x)[2].sort().values
+    free = ((units[0] + units[1]) / 2).item()  # between the first and the second unit
+    loss, reconstruction, _ = terms(make(binarize=False, free_bits=free), nets, x)
+    assert loss == pytest.approx(reconstruction + free + units[1:].sum().item())
+
+
+def test_many_draws_give_the_importance_weighted_bound():
+    """By the definition, from the same draws; k = 1 is the ELBO's own loss up to how the KL is taken."""
+    model, x = make(k=5, binarize=False), grey(7)
+    nets = model._fresh_nets((16,), 0).double()
+    loss, _ = model._loss(nets, Batch(x), make_rng(3))
+    mean, log_var = model._posterior(nets, x)
+    eps = normal((7, 5, 3), make_rng(3), torch.float64)
+    q = Normal(mean[:, None], (0.5 * log_var).exp()[:, None])
+    z = q.loc + q.scale * eps
+    weights = []
+    for i in range(5):
+        logits = nets.decoder(z[:, i]) + nets.pixels.bias
+        cost = torch.nn.functional.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(1)
+        weights.append(-cost + Normal(0.0, 1.0).log_prob(z[:, i]).sum(1) - q.log_prob(z)[:, i].sum(1))
+    assert loss.item() == pytest.approx(-(torch.stack(weights).logsumexp(0) - math.log(5)).mean().item())
+    with pytest.raises(ValueError, match=r"k is 5 with beta 2.0 and free_bits 0.0, expected 1 and 0"):
+        make(k=5, beta=2.0).fit(x)
+
+
+def test_active_units_are_counted():
+    model, x = make(n_latent=4, binarize=False), grey()
+    nets = model._fresh_nets((16,), 0).double()
+    with torch.no_grad():
+        nets.encoder.out.weight[1:3] = 0  # means that say nothing of x
+        nets.encoder.out.weight[[0, 3]] *= 50
+    assert model._loss(nets, Batch(x), make_rng(0))[1]["active units"].item() == 2

@@ -52,8 +52,8 @@ def chosen(model, data, folder, names=()) -> dict[str, monitors.Monitor]:
 
 
 def test_what_a_model_can_be_watched_by(vae, classifier, data, tmp_path):
-    assert list(chosen(vae, data, tmp_path)) == ["samples", "score"]
-    assert list(chosen(vae, data, tmp_path, ["parzen", "gradients"])) == ["samples", "parzen", "score"]
+    assert list(chosen(vae, data, tmp_path)) == ["samples", "score", "units"]
+    assert list(chosen(vae, data, tmp_path, ["parzen", "gradients"])) == ["samples", "parzen", "score", "units"]
     assert list(chosen(classifier, data, tmp_path)) == ["samples", "score", "error"]
     assert list(chosen(GAN(), data, tmp_path)) == ["samples", "collapse", "verdicts"]
     assert list(chosen(Autoencoder(), data, tmp_path)) == ["reconstructions"]
@@ -204,3 +204,16 @@ def test_d_of_packs_and_of_labels_is_watched_too(data, tmp_path):
         said = chosen(model.fit(parts), parts, tmp_path)["verdicts"].run(model.nets_, 0)
         assert np.isfinite([said[f"D on {name}"] for name in ("training", "validation", "samples")]).all()
     assert chosen(model, data, tmp_path)["verdicts"].run(model.nets_, 0) == {}  # labels that nobody knows
+
+
+def test_units_that_gave_up_are_named(vae, data, tmp_path):
+    nets = copy.deepcopy(vae.nets_)
+    units = chosen(vae, data, tmp_path)["units"].run
+    with torch.no_grad():
+        nets.encoder.out.weight *= 50
+        assert units(nets, 0) == {"valid/active units": 3.0, "units": "3 of 3 units of the code are active."}
+        nets.encoder.out.weight[1] = 0
+    said = units(nets, 0)
+    assert said["valid/active units"] == 2
+    assert said["units"].startswith("2 of 3 units of the code are active: 1 has collapsed to the prior")
+    assert "free_bits" in said["units"]

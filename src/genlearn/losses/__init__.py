@@ -2,7 +2,7 @@
 
 from genlearn.losses.adversarial import LOSSES, Pair, discriminator_loss, generator_loss
 from genlearn.losses.contrastive import contrast, energy_difference, weighted_free_energy
-from genlearn.losses.elbo import importance_bound, kl_standard_normal, log_bernoulli, log_normal
+from genlearn.losses.elbo import importance_bound, kl_by_unit, kl_standard_normal, log_bernoulli, log_normal
 from genlearn.losses.flow import PathName, flow_matching, noised, on_path, path
 from genlearn.losses.matching import (
     denoising_score_matching,
@@ -34,6 +34,7 @@ __all__ = [
     "generator_loss",
     "importance_bound",
     "interpolated_gradient_penalty",
+    "kl_by_unit",
     "kl_standard_normal",
     "log_bernoulli",
     "log_normal",

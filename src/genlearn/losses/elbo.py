@@ -16,7 +16,12 @@ def kl_standard_normal(mean: Float[Tensor, "B L"], log_var: Float[Tensor, "B L"]
 
     Kingma and Welling 2014, appendix B.
     """
-    return 0.5 * (mean.square() + log_var.exp() - 1 - log_var).sum(1)
+    return kl_by_unit(mean, log_var).sum(1)
+
+
+def kl_by_unit(mean: Float[Tensor, "B L"], log_var: Float[Tensor, "B L"]) -> Float[Tensor, "B L"]:
+    """KL(N(mean, exp(log_var)) || N(0, 1)) of each unit, in nats: [B, L] -> [B, L]."""
+    return 0.5 * (mean.square() + log_var.exp() - 1 - log_var)
 
 
 def log_bernoulli(x: Float[Tensor, "B *d"], logits: Float[Tensor, "B *d"]) -> Float[Tensor, "B"]:

@@ -93,6 +93,8 @@ class Adversarial(GenerativeEstimator):
                 f"smoothing is {self.smoothing} with loss {self.loss!r}, which has no label to smooth; "
                 f"the usual fix is smoothing=0, or one of {able}"
             )
+        if Schedule.parse(self.k).of_budget:
+            raise ValueError(f"k is {self.k!r}, expected a schedule in images, such as linear(5, 1, over=1e6)")
         if self.order == "simultaneous" and self.k != 1:
             raise ValueError(
                 f"k is {self.k!r} with simultaneous play, expected 1; the usual fix is order='alternating'"
@@ -172,7 +174,7 @@ class Adversarial(GenerativeEstimator):
         x = batch.x
         fake = self._fake(nets, batch, rng).view_as(x).to(x.dtype)
         x, fake = self._changed(x, rng), self._changed(fake, rng)
-        sd = Schedule.parse(self.instance_noise)(batch.seen)
+        sd = Schedule.parse(self.instance_noise)(batch.seen, batch.spent)
         if sd:
             x, fake = (v + sd * normal(v.shape, rng, v.dtype) for v in (x, fake))
         return self._packed(x), self._packed(fake)

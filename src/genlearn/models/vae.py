@@ -13,14 +13,17 @@ from torch import Tensor, nn
 from genlearn._types import Batch, Likelihood, Logs, Nets, ScoreKind, Visible
 from genlearn.capabilities import Encoder
 from genlearn.estimator import GenerativeEstimator, Shape
-from genlearn.losses.elbo import importance_bound, kl_standard_normal, log_bernoulli, log_normal
+from genlearn.losses.elbo import importance_bound, kl_by_unit, kl_standard_normal, log_bernoulli, log_normal
 from genlearn.maths.rng import Rng, bernoulli, make_rng, normal
 from genlearn.nets.conv import ConvDecoder, ConvEncoder, Pooling, image_shape
 from genlearn.nets.init import Init
 from genlearn.nets.mlp import MLP, Activation
 from genlearn.nets.priors import NormalPrior, Prior
+from genlearn.parallel import all_sum
 from genlearn.parameters import Range
-from genlearn.train import Player, Stage, Stream
+from genlearn.train import Player, Schedule, Stage, Stream
+
+ACTIVE = 0.01  # variance of a unit's mean over images, above which it says something
 
 
 class VAENets(Nets):
@@ -38,12 +41,17 @@ class VAE(Encoder, GenerativeEstimator):
 
     ELBO = E_{q(z | x)}[log p(x | z)] - beta KL(q(z | x) || p(z)),  q(z | x) = N(mean(x), diag exp(log_var(x))).
 
+    Against units that give up: beta may rise from 0 (a warm-up), and free bits lambda make a unit's KL, the mean over
+    the batch, cost max(lambda, KL). With k > 1 it descends -log 1/k sum_i p(x, z_i) / q(z_i | x) instead, a tighter
+    bound of -log p(x). The journal counts the active units, whose mean varies by more than 0.01 over the batch.
+
     p(x | z) is Bernoulli on [0, 1] pixels or Gaussian with one learned variance, which images in colour get by default
     ("auto"), with convolutions. `transform` gives the mean of
     q(z | x), `inverse_transform` E[x | z]; `score_samples` is the ELBO (beta = 1) with 16 fixed draws of the noise,
     shared by all rows; of binary pixels if Bernoulli, however it was trained (`binarize`).
 
-    Kingma and Welling 2014, algorithm 1 and equation 10; Higgins et al. 2017 (beta); Burda et al. 2016 (IWAE bound).
+    Kingma and Welling 2014, algorithm 1 and equation 10; Higgins et al. 2017 (beta); Burda et al. 2016 (k > 1, equation
+    8; active units, section 5.2); Bowman et al. 2016 (warm-up); Kingma et al. 2016 (free bits, equation 15).
     """
 
     n_latent: Annotated[int, Range(1), "dimensions of z"] = 20
@@ -59,12 +67,23 @@ class VAE(Encoder, GenerativeEstimator):
     likelihood: Annotated[
         Literal["auto", "bernoulli", "gaussian"], "law of the pixels (auto: gaussian for images in colour)"
     ] = "auto"
-    beta: Annotated[float, Range(0), "weight of the KL term"] = 1.0
+    beta: Annotated[float | Schedule, Range(0), "weight of the KL term, or its schedule in images"] = 1.0
+    free_bits: Annotated[float, Range(0), "nats of each unit's KL that cost nothing"] = 0.0
+    k: Annotated[int, Range(1), "draws of z an image: the importance-weighted bound where above 1"] = 1
     binarize: Annotated[bool, "draw binary pixels afresh from grey ones for each batch (bernoulli)"] = True
 
     family: ClassVar[str] = "autoencoder"
     paper: ClassVar[str] = "Kingma and Welling 2014"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"tiny": {"hidden": (16,), "n_latent": 3, "epochs": 2}}
+
+    def check_parameters(self) -> None:
+        """As everywhere; and that the importance-weighted bound is taken as it is."""
+        super().check_parameters()
+        if self.k > 1 and (self.beta != 1 or self.free_bits):
+            raise ValueError(
+                f"k is {self.k} with beta {self.beta!r} and free_bits {self.free_bits}, expected 1 and 0: the "
+                "importance-weighted bound has no KL term to weigh; the usual fix is k=1"
+            )
 
     def _choices(self, shape: Shape) -> dict[str, str]:
         colour = len(shape) == 3 and shape[0] > 1
@@ -126,13 +145,27 @@ class VAE(Encoder, GenerativeEstimator):
         return log_p
 
     def _loss(self, nets: VAENets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
-        """-ELBO, one draw of z = mean + exp(log_var / 2) eps for each image."""
+        """-ELBO, one draw of z = mean + exp(log_var / 2) eps for each image; or the bound of k draws."""
         x = self._binary(nets, batch.x, rng)
         mean, log_var = self._posterior(nets, x, rng)
-        z = mean + (0.5 * log_var).exp() * normal(mean.shape, rng, mean.dtype)
-        reconstruction = -self._log_p(nets, x, z, rng).mean()
-        kl = kl_standard_normal(mean, log_var).mean()
-        return reconstruction + self.beta * kl, {"reconstruction": reconstruction, "kl": kl}
+        sd, n = (0.5 * log_var).exp(), rng.world
+        eps = normal((len(mean), self.k, self.n_latent), rng, mean.dtype).transpose(0, 1)
+        logs = {"active units": (_variance(mean, n) > ACTIVE).sum().to(mean.dtype)}
+        if self.k > 1:
+            log_w = []
+            for one in eps:
+                z = mean + sd * one
+                log_q = log_normal(z, mean, 0.5 * log_var)
+                log_w.append(self._log_p(nets, x, z, rng) + nets.prior.log_prob(z) - log_q)
+            return -importance_bound(torch.stack(log_w)).mean(), logs
+        reconstruction = -self._log_p(nets, x, mean + sd * eps[0], rng).mean()
+        units = kl_by_unit(mean, log_var).mean(0)
+        kl = cost = units.sum()
+        if self.free_bits:
+            # Of all processes: the largest of a mean is no mean of largest ones.
+            cost = (all_sum(units) / n).clamp_min(self.free_bits).sum()
+        beta = Schedule.parse(self.beta)(batch.seen, batch.spent)
+        return reconstruction + beta * cost, logs | {"reconstruction": reconstruction, "kl": kl}
 
     def _log_weights(self, nets: VAENets, x: Tensor, noise: Tensor) -> Tensor:
         """log p(x, z) - log q(z | x) for z = mean + sd * noise: noise [K, 1 or B, L] -> [K, B]."""
@@ -174,6 +207,13 @@ class VAE(Encoder, GenerativeEstimator):
             "ELBO": Likelihood(torch.cat(elbo), "lower bound", law=self._law),
             "IWAE-50": Likelihood(torch.cat(iwae), "lower bound", law=self._law),
         }
+
+
+def _variance(mean: Tensor, n: int) -> Tensor:
+    """The variance of each unit over the rows of n processes: [B, L] -> [L]."""
+    with torch.no_grad():
+        moments = all_sum(torch.stack([mean.mean(0), mean.square().mean(0)])) / n
+        return moments[1] - moments[0].square()
 
 
 class PixelBias(nn.Module):

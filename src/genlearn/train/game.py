@@ -215,7 +215,7 @@ class Game:
         """
         logs: Logs = {}
         if self.stage.simultaneous:
-            moves = self._at_once(self._batch(stream, rng, self.players[0].seen), rng)
+            moves = self._at_once(self._batch(stream, rng, self.players[0].seen, spent), rng)
             for playing, move in zip(self.players, moves, strict=True):
                 logs |= playing.step(move, self.nets, stream.batch_size, norms, self.layers, spent)
             return logs
@@ -228,16 +228,16 @@ class Game:
                     "first player: the budget counts its images"
                 )
             for _ in range(steps):
-                move = self.move(playing, self._batch(stream, rng, playing.seen), rng)
+                move = self.move(playing, self._batch(stream, rng, playing.seen, spent), rng)
                 logs |= playing.step(move, self.nets, stream.batch_size, norms, self.layers, spent)
         return logs
 
-    def _batch(self, stream: Stream, rng: Rng, seen: int) -> Batch:
-        batch = next(stream)._replace(seen=seen)
+    def _batch(self, stream: Stream, rng: Rng, seen: int, spent: float) -> Batch:
+        batch = next(stream)._replace(seen=seen, spent=spent)
         if self.stage.prepare is None:
             return batch
         with torch.no_grad():
-            return self.stage.prepare(self.nets, batch, rng)._replace(seen=seen)
+            return self.stage.prepare(self.nets, batch, rng)._replace(seen=seen, spent=spent)
 
     def move(self, playing: Playing, batch: Batch, rng: Rng) -> Move:
         """The loss of a player and its gradient; no parameter changes."""
