@@ -50,7 +50,7 @@ save("real", grid(data.train.x[:36].numpy(), columns=12))
 
 def train(out, *settings):
     """As in a shell."""
-    budget = ["--images", "200000", "--precision", "bf16", "--seed", "0"]
+    budget = ["--images", "120000", "--precision", "bf16", "--seed", "0"]
     command = ["train", "dcgan", "--data", str(WORK / "pictures"), "--size", "32", *budget, "--out", str(WORK / out)]
     subprocess.run([sys.executable, "-m", "genlearn", *command, *settings], check=True)
     return Run.open(WORK / out)

@@ -303,7 +303,7 @@ def test_channels_last_is_refused_with_the_fix(name):
 
 def test_unknown_model_and_attribute():
     with pytest.raises(ValueError, match="did you mean 'rbm'"):
-        registry.model("rbn")
+        registry.model("rbmm")
     assert genlearn.RBM is registry.model("rbm")
     with pytest.raises(AttributeError, match="no attribute"):
         genlearn.NoSuchModel  # noqa: B018

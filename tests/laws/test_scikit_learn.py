@@ -19,6 +19,7 @@ UNTRAINED = {"check_classifiers_train": "what learns labels with all else takes 
 IMAGES = {"dcgan", "vqvae"}  # rows of any length are no images
 EXPECTED = {
     "conditional-rbm": UNKNOWN | UNTRAINED,
+    "conditional-vae": UNKNOWN,
     "dbm": UNKNOWN,
     "dbn": UNKNOWN | UNTRAINED,
     "stacked-autoencoder": UNKNOWN,

@@ -13,6 +13,7 @@ from genlearn.models.autoencoder import Autoencoder
 from genlearn.models.bm import BoltzmannMachine
 from genlearn.models.conditional_gan import ConditionalGAN
 from genlearn.models.conditional_rbm import ConditionalRBM
+from genlearn.models.conditional_vae import ConditionalVAE
 from genlearn.models.contractive import ContractiveAutoencoder
 from genlearn.models.dbm import DBM
 from genlearn.models.dbn import DBN
@@ -66,6 +67,7 @@ GAMES = {
     "dbn": DBN(hidden=(20, 15, 25), pretrain_epochs=1, **COMMON),
     "dbm": DBM(hidden=(20, 15), pretrain_epochs=1, n_chains=20, fine_tune=1, dropout=0.3, **COMMON),
     "vae": VAE(hidden=(20,), n_latent=3, **COMMON),
+    "conditional-vae": ConditionalVAE(hidden=(20,), n_latent=3, ema=500.0, **COMMON),
     "vae-free-bits": VAE(hidden=(20,), n_latent=3, free_bits=0.3, dropout=0.2, beta="linear(0, 1, over=300)", **COMMON),
     "vae-importance": VAE(hidden=(20,), n_latent=3, k=3, **COMMON),
     "vae-batch-normalisation": VAE(network="conv", width=4, n_latent=3, **COMMON),

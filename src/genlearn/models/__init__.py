@@ -17,6 +17,7 @@ _MODELS = {
     "stacked-autoencoder": "genlearn.models.stacked_autoencoder:StackedAutoencoderClassifier",
     "gsn": "genlearn.models.gsn:GSN",
     "vae": "genlearn.models.vae:VAE",
+    "conditional-vae": "genlearn.models.conditional_vae:ConditionalVAE",
     "gan": "genlearn.models.gan:GAN",
     "conditional-gan": "genlearn.models.conditional_gan:ConditionalGAN",
     "dcgan": "genlearn.models.dcgan:DCGAN",
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from genlearn.models.bm import BoltzmannMachine as BoltzmannMachine
     from genlearn.models.conditional_gan import ConditionalGAN as ConditionalGAN
     from genlearn.models.conditional_rbm import ConditionalRBM as ConditionalRBM
+    from genlearn.models.conditional_vae import ConditionalVAE as ConditionalVAE
     from genlearn.models.contractive import ContractiveAutoencoder as ContractiveAutoencoder
     from genlearn.models.dbm import DBM as DBM
     from genlearn.models.dbn import DBN as DBN

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from genlearn._types import Batch, Likelihood, Logs, Nets, ScoreKind, Visible
 from genlearn.capabilities import Encoder
@@ -105,15 +106,16 @@ class VAE(Encoder, GenerativeEstimator):
         return self.n_latent
 
     def _build(self, shape: Shape, rng: torch.Generator) -> VAENets:
-        d, k, chosen = math.prod(shape), self.n_latent, self._choices(shape)
+        d, k, n_told, chosen = math.prod(shape), self.n_latent, self._n_classes, self._choices(shape)
         encoder: nn.Module
         decoder: nn.Module
         if chosen.get("network", self.network) == "conv":
             image = image_shape(shape)
-            encoder, decoder = ConvEncoder(image, self.width, 2 * k, self.pooling), ConvDecoder(image, self.width, k)
+            encoder = ConvEncoder((image[0] + n_told, *image[1:]), self.width, 2 * k, self.pooling)
+            decoder = ConvDecoder(image, self.width, k + n_told)
         else:
-            encoder = MLP((d, *self.hidden, 2 * k), self.activation, dropout=self.dropout)
-            decoder = MLP((k, *self.hidden[::-1], d), self.activation, dropout=self.dropout)
+            encoder = MLP((d + n_told, *self.hidden, 2 * k), self.activation, dropout=self.dropout)
+            decoder = MLP((k + n_told, *self.hidden[::-1], d), self.activation, dropout=self.dropout)
         if self.init is not None:
             for net in (encoder, decoder):
                 Init.parse(str(self.init))(net, rng)
@@ -134,20 +136,37 @@ class VAE(Encoder, GenerativeEstimator):
     def _binary(self, nets: VAENets, x: Tensor, rng: torch.Generator) -> Tensor:
         return bernoulli(x, rng) if self.binarize and nets.pixels.bernoulli else x
 
-    def _posterior(self, nets: VAENets, x: Tensor, rng: Rng | None = None) -> tuple[Tensor, Tensor]:
+    # Classes y [B], here and below, are those of a model that is told them.
+
+    def _posterior(
+        self, nets: VAENets, x: Tensor, y: Tensor | None = None, rng: Rng | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z | x), each [B, L]; `rng` is for dropout."""
-        mean, log_var = nets.encoder(x.flatten(1), rng).chunk(2, 1)
+        told = x.flatten(1)
+        if y is not None:
+            label = one_hot(y, self._n_classes).to(x.dtype)
+            if isinstance(nets.encoder, ConvEncoder):  # a plane of each class
+                label = label.repeat_interleave(math.prod(nets.encoder.shape[1:]), 1)
+            told = torch.cat([told, label], 1)
+        mean, log_var = nets.encoder(told, rng).chunk(2, 1)
         return mean, log_var
 
-    def _log_p(self, nets: VAENets, x: Tensor, z: Tensor, rng: Rng | None = None) -> Tensor:
+    def _log_p(self, nets: VAENets, x: Tensor, z: Tensor, y: Tensor | None = None, rng: Rng | None = None) -> Tensor:
         """log p(x | z) in nats [B]; `rng` is for dropout."""
+        if y is not None:
+            z = torch.cat([z, one_hot(y, self._n_classes).to(z.dtype)], 1)
         log_p: Tensor = nets.pixels(x.flatten(1), nets.decoder(z, rng).flatten(1))
         return log_p
+
+    def _log_prior(self, nets: VAENets, z: Tensor) -> Tensor:
+        """log p(z) in nats [B]."""
+        return nets.prior.log_prob(z)
 
     def _loss(self, nets: VAENets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
         """-ELBO, one draw of z = mean + exp(log_var / 2) eps for each image; or the bound of k draws."""
         x = self._binary(nets, batch.x, rng)
-        mean, log_var = self._posterior(nets, x, rng)
+        y = batch.y if self._n_classes else None
+        mean, log_var = self._posterior(nets, x, y, rng)
         sd, n = (0.5 * log_var).exp(), rng.world
         eps = normal((len(mean), self.k, self.n_latent), rng, mean.dtype).transpose(0, 1)
         logs = {"active units": (_variance(mean, n) > ACTIVE).sum().to(mean.dtype)}
@@ -156,9 +175,9 @@ class VAE(Encoder, GenerativeEstimator):
             for one in eps:
                 z = mean + sd * one
                 log_q = log_normal(z, mean, 0.5 * log_var)
-                log_w.append(self._log_p(nets, x, z, rng) + nets.prior.log_prob(z) - log_q)
+                log_w.append(self._log_p(nets, x, z, y, rng) + self._log_prior(nets, z) - log_q)
             return -importance_bound(torch.stack(log_w)).mean(), logs
-        reconstruction = -self._log_p(nets, x, mean + sd * eps[0], rng).mean()
+        reconstruction = -self._log_p(nets, x, mean + sd * eps[0], y, rng).mean()
         units = kl_by_unit(mean, log_var).mean(0)
         kl = cost = units.sum()
         if self.free_bits:
@@ -173,14 +192,14 @@ class VAE(Encoder, GenerativeEstimator):
         log_w = []
         for eps in noise:
             z = mean + (0.5 * log_var).exp() * eps
-            log_w.append(self._log_p(nets, x, z) + nets.prior.log_prob(z) - log_normal(z, mean, 0.5 * log_var))
+            log_w.append(self._log_p(nets, x, z) + self._log_prior(nets, z) - log_normal(z, mean, 0.5 * log_var))
         return torch.stack(log_w)
 
-    def _elbo(self, nets: VAENets, x: Tensor, noise: Tensor) -> Tensor:
+    def _elbo(self, nets: VAENets, x: Tensor, noise: Tensor, y: Tensor | None = None) -> Tensor:
         """The mean of log p(x | z) over the noise, minus the KL term in closed form [B]."""
-        mean, log_var = self._posterior(nets, x)
+        mean, log_var = self._posterior(nets, x, y)
         sd = (0.5 * log_var).exp()
-        fit = torch.stack([self._log_p(nets, x, mean + sd * eps) for eps in noise]).mean(0)
+        fit = torch.stack([self._log_p(nets, x, mean + sd * eps, y) for eps in noise]).mean(0)
         return fit - kl_standard_normal(mean, log_var)
 
     def _encode(self, nets: VAENets, x: Tensor) -> Tensor:

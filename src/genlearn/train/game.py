@@ -232,7 +232,7 @@ class Game:
                 logs |= playing.step(move, self.nets, stream.batch_size, norms, self.layers, spent)
         return logs
 
-    def _batch(self, stream: Stream, rng: Rng, seen: int, spent: float) -> Batch:
+    def _batch(self, stream: Stream, rng: Rng, seen: int, spent: float = 0.0) -> Batch:
         batch = next(stream)._replace(seen=seen, spent=spent)
         if self.stage.prepare is None:
             return batch
