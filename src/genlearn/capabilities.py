@@ -45,19 +45,21 @@ class Capabilities(Hooks, BaseEstimator):
     @available_if(can_sample)
     def sample(
         self,
-        n: int = 1,
+        n: int | None = None,
         *,
         y: ArrayLike | None = None,
         truncation: float | None = None,
         random_state: Any = None,
         nets: Nets | None = None,
     ) -> NDArray[Any]:
-        """n images, in the shape, type and range that `fit` was given.
+        """n images (by default one, or one for each of y), in the shape, type and range that `fit` was given.
 
         y: the class to draw, one label (or its name) or n of them, of models that know classes. truncation: the largest
         coordinate of z, where its law is normal: better images, less varied ones (training knows no truncation). Image
         i depends on the seed, on i and on its label alone, not on n.
         """
+        if n is None:
+            n = len(np.asarray(y)) if np.ndim(y) else 1  # type: ignore[arg-type]  # a label may be none
         if n < 0:
             raise ValueError(f"n is {n}, expected the number of images, 0 or more")
         nets, block = self._nets(nets), self.border_.block

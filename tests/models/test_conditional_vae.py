@@ -39,6 +39,8 @@ def test_a_class_is_drawn_and_recognised(channels):
     fresh, classes = blocks(100, channels)
     truth = np.where(classes < 0, np.arange(100) % 4, classes)
     assert (model.predict(fresh) == truth).mean() > 0.95
+    assert np.array_equal(model.sample(y=asked, random_state=0), model.sample(80, y=asked, random_state=0))
+    assert model.sample(y=2).shape == model.sample().shape == (1, channels, 8, 8)
     drawn = brightest(model.sample(400, random_state=1))
     assert np.abs(np.bincount(drawn, minlength=4) / 400 - 0.25).max() < 0.1
     codes = model.transform(fresh)

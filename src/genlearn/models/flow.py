@@ -213,7 +213,7 @@ class FlowMatching(Encoder, GenerativeEstimator):
 
     def sample(
         self,
-        n: int = 1,
+        n: int | None = None,
         *,
         y: ArrayLike | None = None,
         guidance: float | None = None,

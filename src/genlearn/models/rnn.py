@@ -215,7 +215,7 @@ class AutoregressiveRNN(GenerativeEstimator):
 
     def sample(
         self,
-        n: int = 1,
+        n: int | None = None,
         *,
         y: ArrayLike | None = None,
         temperature: float | None = None,
