@@ -117,7 +117,8 @@ class Parameter:
         """The value that `text` from a command line or a form means; a one-line ValueError if none."""
         if self.is_object:
             raise ValueError(f"{self.name} is {self.expected}, which text cannot give; the usual fix is Python")
-        for kind in self.kinds:
+        # "none" first: what is read from text says at once what is wrong with it.
+        for kind in sorted(self.kinds, key=lambda kind: kind is not type(None)):
             value = _read(kind, text.strip())
             if value is not None and self._fits(kind, value[0]):
                 return value[0]
