@@ -42,10 +42,11 @@ def reproduce(
     if what not in EXPERIMENTS:
         raise ValueError(unknown("experiment", what, EXPERIMENTS))
     from genlearn.files import write_atomically
+    from genlearn.metrics import Mean
     from genlearn.models.gan import GAN
     from genlearn.reproduce.mode_collapse import Protocol, recorded, results, train
     from genlearn.reproduce.pictures import draw_all
-    from genlearn.reproduce.table import HEADS, PUBLISHED, plain, rows, summary, words
+    from genlearn.reproduce.table import HEADS, PUBLISHED, rows, summary, words
 
     folder, signal = out or Path("runs") / what, 0
     if table:
@@ -60,17 +61,11 @@ def reproduce(
             signal = train(protocol, folder)
     runs = results(protocol, folder)
     found = summary(runs)
-    said = words(found, protocol.shortened)
-    pictures = [str(path) for path in draw_all(runs, folder)]
-    content = {
-        "shortened": protocol.shortened,
-        "published": PUBLISHED,
-        "summary": plain(found),
-        "words": said,
-        "runs": runs,
-    }
-    write_atomically(folder / "results.json", (json.dumps(content) + "\n").encode())
-    answer(as_json, content, listing(HEADS, rows(found)), *said, *pictures)
+    said, pictures = words(found, protocol.shortened), [str(path) for path in draw_all(runs, folder)]
+    content = {"shortened": protocol.shortened, "words": said, "published": PUBLISHED, "summary": found, "runs": runs}
+    text = json.dumps(content, default=Mean.to_json)
+    write_atomically(folder / "results.json", (text + "\n").encode())
+    answer(as_json, json.loads(text), listing(HEADS, rows(found)), *said, *pictures)
     if signal:
         say(f"stopped; the same command goes on, in {folder}")
     return 128 + signal if signal else 0

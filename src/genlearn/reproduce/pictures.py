@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -19,38 +19,26 @@ Results = Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
 
 def draw_all(results: Results, out: Path) -> list[Path]:
     """Write what can be drawn into `out`: samples at the end and over training, mean modes over training."""
-    first = {name: {m: runs[0]["looks"] for m, runs in methods.items() if runs and runs[0]["looks"]}
-             for name, methods in results.items()}  # fmt: skip
-    first = {name: methods for name, methods in first.items() if methods}
-    pictures = {}
-    if first:
-        ends = {
-            name: {_broken(m): looks[-1]["points"] for m, looks in methods.items()} for name, methods in first.items()
-        }
-        pictures["end"] = scatters(ends, {name: modes(name)[0] for name in ends})
-    for name, methods in first.items():
-        cells = {_broken(m): {_share(t): _at(looks, t)["points"] for t in TIMES} for m, looks in methods.items()}
+    first = {name: {m: runs[0] for m, runs in methods.items() if runs} for name, methods in results.items()}
+    looks = {name: {m: run["looks"] for m, run in runs.items() if run["looks"] and not run["seed"]}
+             for name, runs in first.items() if runs}  # fmt: skip
+    ends = {name: {fill(m, 15): seen[-1]["points"] for m, seen in methods.items()} for name, methods in looks.items()}
+    pictures = {"end": scatters(ends, {name: modes(name)[0] for name in ends})} if ends else {}
+    for name, methods in looks.items():
+        cells = {fill(m, 15): {f"{t:.0%}": _at(seen, t)["points"] for t in TIMES} for m, seen in methods.items()}
         pictures[f"{name}-training"] = scatters(cells, dict.fromkeys(cells, modes(name)[0]))
-        lines = {}
-        for method, runs in results[name].items():
-            hits = [[look["hit"] for look in run["looks"]] for run in runs if not run["diverged"]]
-            if hits:
-                shares = np.linspace(0, 100, len(hits[0]) + 1)[1:]
-                lines[method] = shares, np.mean(hits, 0)
+        lines = {method: _curve(results[name][method]) for method in methods}
         pictures[f"{name}-modes"] = curves_png(lines, "modes, mean over seeds", "% of training", (7, 3.5))
-    paths = []
     for name, content in pictures.items():
-        paths.append(out / f"{name}.png")
-        write_atomically(paths[-1], content)
-    return paths
+        write_atomically(out / f"{name}.png", content)
+    return [out / f"{name}.png" for name in pictures]
 
 
-def _broken(method: str) -> str:
-    return "\n".join(textwrap.wrap(method, 15))
-
-
-def _share(t: float) -> str:
-    return f"{t:.0%}"
+def _curve(runs: Sequence[Mapping[str, Any]]) -> tuple[Any, Any]:
+    shares = np.linspace(5, 100, 20)
+    return shares, np.mean(
+        [[_at(run["looks"], share / 100)["hit"] for share in shares] for run in runs if run["looks"]], 0
+    )
 
 
 def _at(looks: Sequence[Mapping[str, Any]], share: float) -> Mapping[str, Any]:

@@ -34,39 +34,40 @@ SOURCES = (
     "published: Lin et al. 2018 (PacGAN), table 1, 10 runs, ± standard error. Srivastava et al. 2017 (VEEGAN), other "
     "nets, on the grid: GAN 3.3 modes, 0.5 % of high quality; unrolled GAN 23.6, 16 %; VEEGAN 24.6, 40 %."
 )
+SCORES = ("modes", "high quality", "reverse KL")
 Results = Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
+Summary = dict[str, dict[str, dict[str, Any]]]
 
 
 def scores(run: Mapping[str, Any], name: str) -> dict[str, float]:
     """Modes, share of high quality in per cent and reverse KL at the end of a run; of one that diverged, the worst."""
     if run["diverged"]:
-        return {"modes": 0.0, "high quality": 0.0, "reverse KL": math.log(len(modes(name)[0]))}
+        return dict(zip(SCORES, (0.0, 0.0, math.log(len(modes(name)[0]))), strict=True))
     last = run["looks"][-1]
-    return {"modes": last["hit"], "high quality": 100 * last["high_quality"], "reverse KL": last["reverse_kl"]}
+    return dict(zip(SCORES, (last["hit"], 100 * last["high_quality"], last["reverse_kl"]), strict=True))
 
 
-def summary(results: Results) -> dict[str, dict[str, dict[str, Any]]]:
+def summary(results: Results) -> Summary:
     """By set and method: the mean of each score over the seeds, and of its differences to the plain GAN's within seeds.
 
     Methods without a run are left out; a difference is over the seeds that both have.
     """
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+    found: Summary = {name: {} for name in results}
     for name, methods in results.items():
-        by_seed = {m: {run["seed"]: scores(run, name) for run in runs} for m, runs in methods.items() if runs}
-        found[name] = {}
-        for method, runs in by_seed.items():
-            row: dict[str, Any] = {"seeds": len(runs), "means": {}, "differences": {}}
-            row["diverged"] = sum(bool(run["diverged"]) for run in methods[method])
-            both = [seed for seed in runs if method != PLAIN and seed in by_seed.get(PLAIN, {})]
-            for key in ("modes", "high quality", "reverse KL"):
-                row["means"][key] = over_seeds([run[key] for run in runs.values()])
-                if both:
-                    row["differences"][key] = over_seeds([runs[s][key] - by_seed[PLAIN][s][key] for s in both])
-            found[name][method] = row
+        ends = {m: {run["seed"]: scores(run, name) for run in runs} for m, runs in methods.items() if runs}
+        for method, own in ends.items():
+            both = [seed for seed in own if method != PLAIN and seed in ends.get(PLAIN, {})]
+            less = {k: [own[seed][k] - ends[PLAIN][seed][k] for seed in both] for k in SCORES if both}
+            found[name][method] = {
+                "seeds": len(own),
+                "diverged": sum(bool(run["diverged"]) for run in methods[method]),
+                "means": {k: over_seeds([end[k] for end in own.values()]) for k in SCORES},
+                "differences": {k: over_seeds(values) for k, values in less.items()},
+            }
     return found
 
 
-def rows(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[list[str]]:
+def rows(found: Summary) -> list[list[str]]:
     """The lines of the table; a star stands at a difference whose interval excludes zero."""
     lines = []
     for name, methods in found.items():
@@ -78,20 +79,6 @@ def rows(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[list[str]
     return lines
 
 
-def plain(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:
-    """The summary as objects that JSON can hold."""
-    return {
-        name: {
-            method: {
-                key: {score: mean.to_json() for score, mean in value.items()} if isinstance(value, dict) else value
-                for key, value in row.items()
-            }
-            for method, row in methods.items()
-        }
-        for name, methods in found.items()
-    }
-
-
 def shown(mean: Mean, digits: int, difference: bool = False) -> str:
     """A mean and its interval, as 7.8 [7.2, 8.4]; a difference with its sign, and a star where zero is excluded."""
     sign = "+" if difference else ""
@@ -101,7 +88,7 @@ def shown(mean: Mean, digits: int, difference: bool = False) -> str:
     return text + ("*" if difference and mean.excludes_zero else "")
 
 
-def words(found: Mapping[str, Mapping[str, Mapping[str, Any]]], shortened: str) -> list[str]:
+def words(found: Summary, shortened: str) -> list[str]:
     """What the table says: how it was made, and which remedy helps."""
     said = [f"shortened: {shortened}." if shortened else "The published protocol."]
     said.append(
