@@ -142,7 +142,7 @@ def test_methods_have_equal_rows_and_updates_and_seeds_are_outermost():
     protocol = Protocol(seeds=2, epochs=4)
     models = [protocol.model(method, 0) for method in METHODS]
     assert {m.batch_size / m.pack for m in models} == {100}
-    assert {m.epochs / m.pack for m in models} == {4}
+    assert {m.epochs / m.pack / m.k for m in models} == {4}
     order = list(protocol.runs())
     assert [seed for seed, _, _ in order] == [0] * 18 + [1] * 18
     assert Protocol().shortened == "" and "2 seeds for 5" in protocol.shortened

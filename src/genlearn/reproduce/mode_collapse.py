@@ -25,14 +25,13 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "packing by 2": {"pack": 2},
     "packing by 3": {"pack": 3},
     "packing by 4": {"pack": 4},
-    "WGAN-GP": {"loss": "wasserstein", "penalty": "gp(0.1)", "order": "alternating", "k": 5},
-    "relativistic, R1 and R2": {"loss": "relativistic", "penalty": "r1(0.1)+r2(0.1)"},
+    "WGAN-GP": {"loss": "wasserstein", "penalty": "gp(0.1)", "order": "alternating", "k": 5, "betas": (0.0, 0.9)},
+    "relativistic, R1 and R2": {"loss": "relativistic", "penalty": "r1(1)+r2(1)"},
     "feature matching": {"feature_matching": 1.0},
     "minibatch discrimination": {"minibatch": "discrimination"},
     "historical averaging": {"history": 0.01},
 }
-# Lin et al. 2018 (PacGAN), section 4.1 and their code; their G has batch normalisation, in whose place its weights
-# start with the scale that keeps the variance of every layer (He et al. 2015).
+# Lin et al. 2018 (PacGAN), section 4.1 and their code, but that their G has batch normalisation.
 NETS: Mapping[str, Any] = {
     "n_latent": 2,
     "hidden": (400, 400, 400, 400),
@@ -40,7 +39,7 @@ NETS: Mapping[str, Any] = {
     "network": "maxout",
     "pieces": (5,),
     "output": "linear",
-    "init": "he",
+    "init": "normal(0.02)",
     "init_d": "normal(0.02)",
     "penalty": None,
     "order": "simultaneous",
@@ -64,8 +63,8 @@ class Protocol:
     @classmethod
     def quick(cls) -> Protocol:
         """One that ends in minutes: the ring, small nets, a higher rate."""
-        small = {"hidden": (128, 128), "hidden_d": (64,), "learning_rate": 1e-3}
-        return cls(("ring",), 2, 2.0, settings=small)
+        small = {"hidden": (128, 128), "hidden_d": (128,), "learning_rate": 1e-3}
+        return cls(("ring",), 2, 1.5, settings=small)
 
     @property
     def shortened(self) -> str:
@@ -78,10 +77,10 @@ class Protocol:
         return ", ".join(parts)
 
     def model(self, method: str, seed: int) -> GAN:
-        """The model of a method; a pack is one row of D, so that every method gives it as many."""
+        """The model of a method: all give D as many rows (packs) at a time, and G as many updates."""
         changes = METHODS[method]
-        pack = changes.get("pack", 1)
-        own = {"batch_size": ROWS * pack, "epochs": self.epochs * pack, "random_state": seed, "device": "cpu"}
+        pack, k = changes.get("pack", 1), changes.get("k", 1)
+        own = {"batch_size": ROWS * pack, "epochs": self.epochs * pack * k, "random_state": seed, "device": "cpu"}
         if taken := [name for name in self.settings if name in own or name in ("images", "minutes", "pack")]:
             raise ValueError(f"--set {taken[0]}: it is the protocol's own; the usual fix is --epochs or --seeds")
         return GAN(**{**NETS, **self.settings, **changes, **own})
@@ -165,7 +164,7 @@ def _run(protocol: Protocol, seed: int, name: str, method: str, path: Path, stop
     sweep(half)
     x, _ = model._meet(data, None)
     looks, keeper = Looks(model, name, seed, half / "looks.json"), Keeper(half)
-    every = max(1, round(protocol.epochs * model.pack * len(x) / LOOKS))
+    every = max(1, round(model.epochs * len(x) / LOOKS))
     record: dict[str, Any] = {"seed": seed, "diverged": ""}
     try:
         training = model._learn(
