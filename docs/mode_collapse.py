@@ -6,6 +6,7 @@ What takes hours comes from the folder of `genlearn reproduce mode-collapse`: it
 from __future__ import annotations
 
 import io
+import json
 import math
 import sys
 import time
@@ -16,8 +17,8 @@ from PIL import Image
 
 from genlearn import GAN
 from genlearn.data import load, modes
-from genlearn.draw import curves_png, scatters
-from genlearn.metrics import mode_coverage, over_seeds
+from genlearn.draw import scatters
+from genlearn.metrics import mode_coverage
 
 IMAGES = Path(__file__).parent / "images"
 FOLDER = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/mode-collapse")
@@ -27,7 +28,8 @@ def save(name, picture):
     """Write the bytes of a PNG in few colours, and say when."""
     path = IMAGES / f"modes-{name}.png"
     with Image.open(io.BytesIO(picture)) as image:
-        image.convert("RGB").quantize(32, kmeans=1).save(path, optimize=True)
+        image.thumbnail((1000, 1400))
+        image.convert("RGB").quantize(16, kmeans=1).save(path, optimize=True)
     print(f"  [CPU {time.process_time():.0f} s] {path.name}, {path.stat().st_size / 1000:.0f} kB", flush=True)
 
 
@@ -66,3 +68,14 @@ for name, changes in {"GAN": {}, "packing by 4": {"pack": 4, "batch_size": 400}}
 save("seen", scatters(cells, dict.fromkeys(cells, centres)))
 
 print("3. Cured?")
+if not (FOLDER / "results.json").exists():
+    sys.exit(f"{FOLDER} holds no results.json: make it by genlearn reproduce mode-collapse --out {FOLDER}")
+told = json.loads((FOLDER / "results.json").read_text())
+for name, methods in told["summary"].items():
+    for method, row in methods.items():
+        means = ", ".join(f"{key} {mean['mean']:.2f} {mean['interval']}" for key, mean in row["means"].items())
+        print(f"{name}, {method}, {row['seeds']} seeds: {means}")
+print(*told["words"], sep="\n")
+save("end", (FOLDER / "end.png").read_bytes())
+save("training", (FOLDER / "ring-training.png").read_bytes())
+save("curves", (FOLDER / "ring-modes.png").read_bytes())

@@ -146,7 +146,7 @@ def recorded(out: Path) -> Protocol:
 
 def _same(protocol: Protocol, path: Path) -> None:
     """The protocol of a folder is that of its first start, but for the number of seeds."""
-    now = json.loads(json.dumps({**asdict(protocol), "methods": METHODS}))
+    now = json.loads(json.dumps({**asdict(protocol), "nets": NETS, "methods": METHODS}))
     was = read_json(path) if path.exists() else now
     for name in now:
         if name != "seeds" and was.get(name) != now[name]:
@@ -164,7 +164,7 @@ def _run(protocol: Protocol, seed: int, name: str, method: str, path: Path, stop
     sweep(half)
     x, _ = model._meet(data, None)
     looks, keeper = Looks(model, name, seed, half / "looks.json"), Keeper(half)
-    every = max(1, round(model.epochs * len(x) / LOOKS))
+    every = max(1, round((model.epochs or 0) * len(x) / LOOKS))
     record: dict[str, Any] = {"seed": seed, "diverged": ""}
     try:
         training = model._learn(
