@@ -23,7 +23,7 @@ STYLE: dict[Any, Any] = {
     "font.size": 9,
     "svg.fonttype": "none",
     "svg.hashsalt": "genlearn",
-    "axes.prop_cycle": cycler(color=PALETTE),
+    "axes.prop_cycle": cycler(linestyle=["-", "--"]) * cycler(color=PALETTE),
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": PALE,
