@@ -15,7 +15,7 @@ SHOWN = re.findall(r"!\[[^\]]+\]\(images/modes-(\w+)\.png\)", PAGE)
 
 def test_its_code_stands_in_the_script_in_the_same_order():
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    assert len(blocks) >= 3
+    assert len(blocks) == 2
     places = [SCRIPT.find("\n" + block) for block in blocks]
     assert -1 not in places
     assert places == sorted(places)
