@@ -73,7 +73,7 @@ def scatters(cells: Mapping[str, Mapping[str, Any]], reference: Mapping[str, Any
     """
     columns = list(dict.fromkeys(column for row in cells.values() for column in row))
     with matplotlib.rc_context(STYLE):
-        figure = Figure((size * len(columns) + 1.2, size * len(cells) + 0.4), layout="constrained")
+        figure = Figure((size * len(columns) + 1.2, size * len(cells) + 0.6), layout="constrained")
         FigureCanvasAgg(figure)
         squares = figure.subplots(len(cells), len(columns), squeeze=False)
         for (name, row), line in zip(cells.items(), squares, strict=True):

@@ -64,7 +64,7 @@ class Protocol:
     def quick(cls) -> Protocol:
         """One that ends in minutes: the ring, small nets, a higher rate."""
         small = {"hidden": (128, 128), "hidden_d": (128,), "learning_rate": 1e-3}
-        return cls(("ring",), 2, 1.5, settings=small)
+        return cls(("ring",), 2, 1.0, settings=small)
 
     @property
     def shortened(self) -> str:
