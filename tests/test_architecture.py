@@ -45,8 +45,9 @@ ALLOWED = {
     "monitors": TRAINED | {"metrics"},
     "run": TRAINED | {"record", "models", "registry", "metrics", "monitors"},
     "lab": BASE | {"nets", "losses", "samplers"},
+    "reproduce": TRAINED | {"models", "metrics"},
     "report": TRAINED | {"models", "registry", "metrics", "run"},
-    "cli": FLOOR | TRAINED | {"models", "registry", "metrics", "run", "report", "lab"},
+    "cli": FLOOR | TRAINED | {"models", "registry", "metrics", "run", "report", "reproduce", "lab"},
     "__main__": {"cli"},
 }
 

@@ -24,7 +24,7 @@ def shown(name: str) -> list[str]:
 def test_its_code_stands_in_the_script_in_the_same_order(name):
     script = (DOCS / f"{name}.py").read_text()
     blocks = re.findall(r"```python\n(.*?)```", page(name), re.DOTALL)
-    assert len(blocks) > 3
+    assert len(blocks) > 1
     places = [script.find("\n" + block) for block in blocks]
     assert -1 not in places
     assert places == sorted(places)
@@ -38,6 +38,6 @@ def test_it_shows_every_picture_that_the_script_writes(name):
 @pytest.mark.parametrize(("name", "picture"), [(name, picture) for name in TUTORIALS for picture in shown(name)])
 def test_a_picture_is_there_and_small(name, picture):
     path = DOCS / "images" / f"{name}-{picture}.png"
-    assert path.stat().st_size < 60_000
+    assert path.stat().st_size < 90_000
     with Image.open(path) as image:
         assert min(image.size) > 60

@@ -17,6 +17,7 @@ from genlearn.cli.change import complete, denoise
 from genlearn.cli.console import OneLine
 from genlearn.cli.demo import demo
 from genlearn.cli.lab import lab
+from genlearn.cli.reproduce import reproduce
 from genlearn.cli.show import datasets, models
 from genlearn.cli.train import train
 from genlearn.cli.use import evaluate, predict, report, sample
@@ -57,6 +58,7 @@ EXAMPLES: dict[Callable[..., Any], str] = {
     evaluate: "genlearn evaluate runs/rbm runs/vae --metrics likelihood,parzen --json",
     report: "genlearn report runs/rbm runs/vae --out report.html",
     lab: "genlearn lab --out lab.html",
+    reproduce: "genlearn reproduce mode-collapse --quick",
     demo: "genlearn demo --out runs/demo",
 }
 for command, example in EXAMPLES.items():

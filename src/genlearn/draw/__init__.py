@@ -7,9 +7,22 @@ from typing import TYPE_CHECKING, Any
 from .images import as_pixels, filters, grid, pairs, png, titled
 
 if TYPE_CHECKING:
-    from .charts import bars, curves, curves_png, heat, scatter
+    from .charts import bars, curves, curves_png, heat, scatter, scatters
 
-__all__ = ["as_pixels", "bars", "curves", "curves_png", "filters", "grid", "heat", "pairs", "png", "scatter", "titled"]
+__all__ = [
+    "as_pixels",
+    "bars",
+    "curves",
+    "curves_png",
+    "filters",
+    "grid",
+    "heat",
+    "pairs",
+    "png",
+    "scatter",
+    "scatters",
+    "titled",
+]
 
 
 def __getattr__(name: str) -> Any:

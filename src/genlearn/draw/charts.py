@@ -24,7 +24,7 @@ STYLE: dict[Any, Any] = {
     "font.size": 9,
     "svg.fonttype": "none",
     "svg.hashsalt": "genlearn",
-    "axes.prop_cycle": cycler(color=PALETTE),
+    "axes.prop_cycle": cycler(linestyle=["-", "--"]) * cycler(color=PALETTE),
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": PALE,
@@ -64,6 +64,32 @@ def scatter(points: Any, reference: Any, size: float = 4) -> bytes:
         figure.legend(loc="outside upper center", ncols=2, handletextpad=0.2)
         if outside:
             axes.set_xlabel(f"{outside:,} generated points lie outside")
+        return _png(figure)
+
+
+def scatters(cells: Mapping[str, Mapping[str, Any]], reference: Mapping[str, Any], size: float = 1.3) -> bytes:
+    """Points [n, 2] by row and column, over the centres [k, 2] of their row, as one PNG; what is missing stays empty.
+
+    size: of a square in inches. Squares span the centres and a margin; points beyond it are not seen.
+    """
+    columns = list(dict.fromkeys(column for row in cells.values() for column in row))
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((size * len(columns) + 1.2, size * len(cells) + 0.6), layout="constrained")
+        FigureCanvasAgg(figure)
+        squares = figure.subplots(len(cells), len(columns), squeeze=False)
+        for (name, row), line in zip(cells.items(), squares, strict=True):
+            centres = np.asarray(reference[name])
+            low, high = centres.min() - 0.15 * np.ptp(centres), centres.max() + 0.15 * np.ptp(centres)
+            line[0].set_ylabel(name, rotation=0, ha="right", va="center")
+            for column, axes in zip(columns, line, strict=True):
+                axes.scatter(centres[:, 0], centres[:, 1], s=30, color=PALE, linewidths=0)
+                if column in row:
+                    x, y = np.asarray(row[column]).T
+                    axes.scatter(x, y, s=2, color=PALETTE[1], alpha=0.6, linewidths=0)
+                axes.set(xlim=(low, high), ylim=(low, high), aspect="equal", xticks=[], yticks=[])
+                axes.spines[:].set(visible=True, color=PALE)
+        for column, axes in zip(columns, squares[0], strict=True):
+            axes.set_title(column, fontsize=9, color=INK)
         return _png(figure)
 
 

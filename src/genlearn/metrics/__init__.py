@@ -8,11 +8,13 @@ from .modes import Coverage, histogram_kl, mode_coverage
 from .neighbours import nearest, nearest_train
 from .protocol import METRICS, Likelihoods, Metric, Sample, Seeds, Subject, evaluate
 from .result import Result, bootstrap, mean, median, percentiles, resample
+from .seeds import Mean, over_seeds
 
 __all__ = [
     "METRICS",
     "Coverage",
     "Likelihoods",
+    "Mean",
     "Metric",
     "Result",
     "Sample",
@@ -30,6 +32,7 @@ __all__ = [
     "mode_coverage",
     "nearest",
     "nearest_train",
+    "over_seeds",
     "parzen",
     "parzen_log_prob",
     "percentiles",
