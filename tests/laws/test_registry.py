@@ -237,6 +237,8 @@ def test_every_parameter_has_help_and_a_valid_default(name):
     for parameter in table(find(name)).values():
         assert parameter.help, parameter.name
         parameter.check(parameter.default)
+        if type(None) in parameter.kinds and not parameter.is_object:
+            assert parameter.parse("none") is None
         if parameter.default is not None and not isinstance(parameter.default, (str, tuple)):
             assert parameter.parse(str(parameter.default)) == parameter.default
 
