@@ -45,7 +45,7 @@ for name, photo in zip(("temple", "flower"), load_sample_images().images, strict
 
 data = load(WORK / "pictures", size=32)
 print(data)
-save("real", grid(data.train.x[:36].numpy(), columns=12))
+save("real", grid(data.train.x[::44][:36].numpy(), columns=12))
 
 
 def train(out, *settings):
