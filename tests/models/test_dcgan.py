@@ -12,6 +12,8 @@ from torch import nn
 from genlearn._types import Batch
 from genlearn.maths.rng import make_rng
 from genlearn.models.dcgan import DCGAN
+from genlearn.models.vae import VAE
+from genlearn.models.wgan_gp import WGANGP
 from genlearn.nets.conv import BatchNorm
 from genlearn.train import Game, Stream
 
@@ -125,18 +127,27 @@ def test_conv_takes_any_sides(shape, pooling, pack):
     assert nets.D(model._packed(x.view(6, *shape))).shape == (6 // pack,)
 
 
-def test_no_checkerboard_is_built_in():
-    """All pixels of G get as many terms, and all pixels that D sees give as many: borders aside."""
-    nets = DCGAN(width=2, n_latent=5)._fresh_nets((1, 64, 64), 0).eval()
+@pytest.mark.parametrize("model", [DCGAN(width=4, n_latent=5), VAE(network="conv", width=4, n_latent=5)])
+def test_no_checkerboard_is_built_in(model):
+    """All pixels of a picture get as many terms, and all pixels that are read give as many: borders aside."""
+    nets = model._fresh_nets((1, 64, 64), 0).eval()
+    decoder, encoder = (nets.G.net, nets.D) if "G" in nets else (nets.decoder, nets.encoder)
     with torch.no_grad():
         for p in nets.parameters():
             if p.ndim == 4:
                 nn.init.constant_(p, 0.1)
-        x = nets.G.layers(torch.ones(1, *nets.G.first))[0, 0, 24:40, 24:40]
-    assert x.std() < 1e-6
+        x = decoder.layers(torch.ones(1, *decoder.first))[0, 0, 24:40, 24:40]
+    assert x.std() < 1e-6 * x.abs().max()
     y = torch.full((1, 1, 64, 64), 0.5).requires_grad_()
-    (gradient,) = torch.autograd.grad(nets.D.trunk.layers(y).sum(), y)
+    (gradient,) = torch.autograd.grad(encoder.trunk.layers(y).sum(), y)
     assert gradient[0, 0, 24:40, 24:40].std() < 1e-6 * gradient.abs().max()
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (1, 8), (3, 2), (1, 1)])
+def test_the_smallest_pictures(shape):
+    x = np.random.default_rng(0).integers(0, 256, (20, *shape)).astype(np.uint8)
+    for model in (DCGAN(width=4, images=40), WGANGP(network="conv", width=4, images=40)):
+        assert model.fit(x).sample(2).shape == (2, *shape)
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (2, 12, 20)])

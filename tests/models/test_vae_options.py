@@ -12,7 +12,6 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 from genlearn._types import Batch
 from genlearn.maths.rng import make_rng, normal
 from genlearn.models.vae import VAE
-from genlearn.nets.conv import ConvDecoder
 from genlearn.train import Stream
 
 
@@ -103,41 +102,11 @@ def test_convolutions_have_the_width(width):
     nets = make(network="conv", width=width)._fresh_nets((1, 16, 16), 0)
     first, second = (m for m in nets.encoder.modules() if isinstance(m, torch.nn.Conv2d))
     assert (first.out_channels, second.out_channels) == (width, 2 * width)
-    assert {m.in_channels for m in nets.decoder.modules() if isinstance(m, torch.nn.ConvTranspose2d)} == {
-        width,
+    assert [m.in_channels for m in nets.decoder.modules() if isinstance(m, torch.nn.Conv2d)] == [
         2 * width,
-    }
-
-
-def test_codes_images_and_scores_of_given_weights():
-    """transform is the mean of q, inverse_transform E[x | z]; the score is the bound with beta = 1 of binary pixels."""
-    bits = (grey() > 0.5).double()
-    model = make(beta=7.0, binarize=False, epochs=2, batch_size=50).fit(bits.numpy())
-    nets = model.nets_
-    mean, log_var = nets.encoder(bits).chunk(2, 1)
-    np.testing.assert_allclose(model.transform(bits.numpy()), mean.detach().numpy(), rtol=1e-10)
-    z = torch.randn(5, 3, generator=make_rng(0), dtype=torch.float64)
-    expected = (nets.decoder(z) + nets.pixels.bias).sigmoid().detach().numpy()
-    np.testing.assert_allclose(model.inverse_transform(z.numpy()), expected, rtol=1e-10)
-    noise = normal((16, 1, 3), make_rng(0), torch.float64)
-    elbo = -kl_divergence(Normal(mean, (log_var / 2).exp()), Normal(0.0, 1.0)).sum(1)
-    for eps in noise:
-        logits = nets.decoder(mean + (log_var / 2).exp() * eps) + nets.pixels.bias
-        elbo = elbo + Bernoulli(logits=logits).log_prob(bits).sum(1) / 16
-    np.testing.assert_allclose(model.score_samples(bits.numpy()), elbo.detach().numpy(), rtol=1e-10)
-
-
-@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 17, 30)])
-def test_transposed_convolutions_leave_no_checkerboard(shape):
-    """Every pixel gets as many terms: equal weights turn equal inputs into equal pixels, borders aside."""
-    decoder = ConvDecoder(shape, 2, 3).eval().double()
-    with torch.no_grad():
-        for layer in decoder.layers:
-            torch.nn.init.constant_(layer[2].weight, 0.1)
-            x = layer[2](torch.ones(1, layer[2].in_channels, 6, 7).double())
-            assert x.shape[2:] == (12, 14)
-            assert x[:, :, 1:-1, 1:-1].std((2, 3)).max() < 1e-6
-    assert decoder(torch.randn(2, 3).double()).shape == (2, *shape)
+        width,
+        width // 2,
+    ]
 
 
 @pytest.mark.parametrize("pooling", ["none", "mean", "max"])
@@ -249,3 +218,9 @@ def test_active_units_are_counted():
         nets.encoder.out.weight[1:3] = 0  # means that say nothing of x
         nets.encoder.out.weight[[0, 3]] *= 50
     assert model._loss(nets, Batch(x), make_rng(0))[1]["active units"].item() == 2
+
+
+def test_options_of_the_other_network_are_refused():
+    for changes in ({"network": "mlp", "pooling": "max"}, {"network": "conv", "dropout": 0.5}):
+        with pytest.raises(ValueError, match="the usual fix is the other network"):
+            make(**changes)._fresh_nets((1, 16, 16), 0)

@@ -38,7 +38,7 @@ def test_its_net_of_codes_beats_independent_codes(model, digits):
 
 
 def test_codes_out_of_range_and_images_that_are_none_are_refused(model, digits):
-    with pytest.raises(ValueError, match="codes go from 0 to 32, expected 0 to 31"):
+    with pytest.raises(ValueError, match="codes go from 0 to 32, expected whole numbers from 0 to 31"):
         model.inverse_transform([[0] * 15 + [32]])
     with pytest.raises(ValueError, match="rows of 63 numbers are no square images"):
         VQVAE(**HOW).fit(digits[:, :63])

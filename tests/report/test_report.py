@@ -17,7 +17,7 @@ from PIL import Image
 from genlearn.metrics import Result, likelihood_result, nearest
 from genlearn.report import write
 from genlearn.report.page import flat, number, tables
-from genlearn.report.view import about, charts, flow, twins, view
+from genlearn.report.view import about, charts, flow, spread, twins, view
 from genlearn.run import Run
 from genlearn.train import Journal
 
@@ -139,7 +139,7 @@ def test_each_part_of_the_data_is_shown_as_what_it_is(runs, monkeypatch):
     seen = view(runs[0])
     (samples, near), (images, _) = shown
     assert (near == data.train.x[nearest(samples, data.train.x)[1][:, 0]]).all()
-    assert torch.equal(images, data.test.x[:12])
+    assert (images == data.test.x[torch.linspace(0, len(data.test) - 1, 12).long()].numpy()).all()  # of all classes
     assert seen.data_hash == data.test.hash
     assert ("training images", f"{len(data.train):,}") in seen.facts
     assert any("(20 epochs)" in value for _, value in seen.facts)
@@ -248,3 +248,15 @@ def test_the_flow_of_the_gradient_is_one_picture_a_player():
     shown = [picture.alt for picture in charts(journal)]
     assert len(shown) == 4  # the two, the loss, the whole norm
     assert not any("hidden" in alt for alt in shown)
+
+
+def test_parameters_in_a_list_are_no_matrix_of_weights(tmp_path):
+    parameters = {"hidden": (6,), "n_gibbs": 2, "images": 200, "epochs": None, "random_state": 0}
+    run = Run.create(tmp_path / "gsn", "gsn", "digits", parameters, {})
+    run.train()
+    assert write([run], tmp_path / "page.html").exists()
+
+
+def test_training_images_of_folders_are_of_all_classes():
+    assert spread(torch.arange(1000), 5).tolist() == [0, 249, 499, 749, 999]
+    assert spread(torch.arange(3), 5).tolist() == [0, 1, 2]

@@ -55,8 +55,8 @@ def complete(
 ) -> None:
     """Draw the missing parts of one's own pictures.
 
-    Every picture is prepared as in training; what the model draws where the mask is white is resized and put into the
-    picture, in its own size. All other pixels stay as they are.
+    Every picture, and a mask that is a picture, is prepared as in training: its middle square is what the model sees.
+    What it draws where the mask is white is resized and put into the picture, in its own size. All other pixels stay.
     """
     from genlearn.data import pictures
 
@@ -86,7 +86,7 @@ def _missing(mask: str, size: int) -> NDArray[np.bool_]:
 
     if mask not in HALVES:
         if not Path(mask).is_file():
-            raise ValueError(f"mask is {mask!r}, expected a picture, or one of {', '.join(HALVES)}")
+            raise ValueError(f"mask is {mask!r}, which is no file, expected a picture, or one of {', '.join(HALVES)}")
         missing = pictures(mask, (size, size)).x[0, 0].numpy() >= 128
     else:
         middle, quarter = size // 2, size // 4
@@ -99,7 +99,10 @@ def _missing(mask: str, size: int) -> NDArray[np.bool_]:
         missing = np.zeros((size, size), bool)
         missing[sides.get(mask, np.s_[quarter : size - quarter, quarter : size - quarter])] = True
     if not missing.any():
-        raise ValueError(f"mask {mask} is nowhere white, expected white where pixels are missing")
+        raise ValueError(
+            f"mask {mask} is nowhere white in its middle square, expected white (128 and above) where pixels are "
+            "missing"
+        )
     return missing
 
 

@@ -92,7 +92,15 @@ class FlowMatching(Encoder, GenerativeEstimator):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "plane": {"output": "linear", "times": "uniform", "batch_size": 256, "images": 1_500_000, "ema": 50_000.0}
         | {"learning_rate": "linear(2e-3, 0, over=budget)"},
-        "tiny": {"hidden": (32,), "epochs": 2, "images": None, "n_steps": 8, "n_resamplings": 2, "ema": 0.0},
+        "tiny": {
+            "hidden": (32,),
+            "width": 8,
+            "epochs": 2,
+            "images": None,
+            "n_steps": 8,
+            "n_resamplings": 2,
+            "ema": 0.0,
+        },
     }
     _uses_labels: ClassVar[bool] = True
 

@@ -109,7 +109,13 @@ class VAE(Encoder, GenerativeEstimator):
         d, k, n_told, chosen = math.prod(shape), self.n_latent, self._n_classes, self._choices(shape)
         encoder: nn.Module
         decoder: nn.Module
-        if chosen.get("network", self.network) == "conv":
+        network = chosen.get("network", self.network)
+        if (network == "mlp" and self.pooling != "none") or (network == "conv" and self.dropout):
+            raise ValueError(
+                f"pooling is {self.pooling!r} and dropout {self.dropout} with network {network!r}, expected pooling of "
+                "'conv', dropout of 'mlp'; the usual fix is the other network"
+            )
+        if network == "conv":
             image = image_shape(shape)
             encoder = ConvEncoder((image[0] + n_told, *image[1:]), self.width, 2 * k, self.pooling)
             decoder = ConvDecoder(image, self.width, k + n_told)

@@ -151,9 +151,12 @@ class VQVAE(Encoder, GenerativeEstimator):
         return self._codes(nets, x).to(self._dtype)
 
     def _decode(self, nets: VQVAENets, z: Tensor) -> Tensor:
-        k = z.round().long()
-        if (k < 0).any() or (k >= self.n_codes).any():
-            raise ValueError(f"codes go from {k.min()} to {k.max()}, expected 0 to {self.n_codes - 1}, as of transform")
+        k = z.long()
+        if (k < 0).any() or (k >= self.n_codes).any() or (k != z).any():
+            raise ValueError(
+                f"codes go from {z.min():g} to {z.max():g}, expected whole numbers from 0 to {self.n_codes - 1}, as of "
+                "transform"
+            )
         return self._picture(nets, nets.codebook.vectors[k.flatten()]).flatten(1)
 
     def perplexity(self, X: Any, *, nets: Nets | None = None) -> float:

@@ -4,7 +4,7 @@ from genlearn.nets.adversarial import ImageDiscriminator
 from genlearn.nets.boltzmann import RestrictedBoltzmann
 from genlearn.nets.codebook import Codebook, CodePrior, GridDecoder, GridEncoder
 from genlearn.nets.constant import Constant
-from genlearn.nets.conv import BatchNorm, ConvDecoder, ConvEncoder, ConvGenerator, ConvTrunk
+from genlearn.nets.conv import BatchNorm, ConvDecoder, ConvEncoder, ConvTrunk
 from genlearn.nets.dcgan import DCGANGenerator, DCGANTrunk
 from genlearn.nets.deep_belief import DeepBelief
 from genlearn.nets.deep_boltzmann import DeepBoltzmann, MeanFieldMLP
@@ -44,7 +44,6 @@ __all__ = [
     "Constant",
     "ConvDecoder",
     "ConvEncoder",
-    "ConvGenerator",
     "ConvTrunk",
     "DCGANGenerator",
     "DCGANTrunk",

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from genlearn.nets.conv import ConvGenerator, ConvTrunk, Pooling
+from genlearn.nets.conv import ConvDecoder, ConvTrunk, Pooling
 from genlearn.nets.dcgan import DCGANGenerator, DCGANTrunk
 from genlearn.nets.minibatch import MINIBATCH
 from genlearn.nets.mlp import MLP
@@ -21,7 +21,7 @@ ImageNetwork: TypeAlias = Literal["dcgan", "conv", "resnet"]
 class Squashed(nn.Module):
     """sigmoid(net(z)) in [0, 1]; dropout within where `rng` is given."""
 
-    def __init__(self, net: MLP) -> None:
+    def __init__(self, net: MLP | ConvDecoder) -> None:
         super().__init__()
         self.net = net
 
@@ -33,7 +33,7 @@ class Squashed(nn.Module):
 
 GENERATORS: dict[str, Callable[[int, Sequence[int], int], nn.Module]] = {
     "dcgan": DCGANGenerator,
-    "conv": ConvGenerator,
+    "conv": lambda n_latent, shape, width: Squashed(ConvDecoder(shape, width, n_latent)),
     "resnet": ResNetGenerator,
 }
 

@@ -55,7 +55,10 @@ def image_shape(shape: Sequence[int]) -> tuple[int, int, int]:
         return shape[0], shape[1], shape[2]
     side = math.isqrt(shape[0])
     if side * side != shape[0]:
-        raise ValueError(f"rows of {shape[0]} numbers are no square images, expected (n, C, H, W) for a convolution")
+        raise ValueError(
+            f"rows of {shape[0]} numbers are no square images, expected (n, C, H, W); "
+            "the usual fix is X.reshape(n, H, W)"
+        )
     return 1, side, side
 
 
@@ -119,53 +122,26 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """The mirror of `ConvEncoder`, transposed convolutions and ReLU: z [B, n_in] -> [B, C, H, W], linear at the end.
+    """The mirror of `ConvEncoder`: z [B, n_in] -> [B, C, H, W], linear at the end; doublings by nearest pixels.
 
-    Kernels of 4 at a stride of 2 overlap evenly (others give checkerboards, Odena et al. 2016); a size that is no
-    double is cut from the double.
+    `width` channels at half size, doubled at each smaller one, half as many at full size, where one more convolution
+    makes the image; kernels of 3, batch normalisation and ReLU between. Transposed convolutions would leave
+    checkerboards, above all against a D, which rewards what it cannot see (Odena et al. 2016).
     """
 
     def __init__(self, shape: Sequence[int], width: int, n_in: int) -> None:
         super().__init__()
-        self.sizes = halvings(shape)[::-1]
-        channels = [width << i for i in range(len(self.sizes) - 1)][::-1] + [shape[0]]
-        self.first = (channels[0], *self.sizes[0])
-        self.inp = nn.Linear(n_in, math.prod(self.first))
-        # A bias before batch normalisation does nothing; some shapes with one are ten times as slow on a CPU.
-        self.layers = nn.ModuleList(
-            nn.Sequential(BatchNorm(n), nn.ReLU(), nn.ConvTranspose2d(n, m, 4, 2, 1, bias=i == len(channels) - 2))
-            for i, (n, m) in enumerate(pairwise(channels))
-        )
-
-    def forward(self, z: Float[Tensor, "B n_in"], rng: torch.Generator | None = None) -> Float[Tensor, "B C H W"]:
-        """Images: [B, n_in] -> [B, C, H, W]; there is no noise inside for `rng` to draw."""
-        x: Tensor = self.inp(z).unflatten(1, self.first)
-        for layer, (h, w) in zip(self.layers, self.sizes[1:], strict=True):
-            x = layer(x)[:, :, :h, :w]
-        return x
-
-
-class ConvGenerator(nn.Module):
-    """z [B, n] -> images [B, C, H, W] in [0, 1]: each doubling by nearest pixels and a convolution of kernel 3.
-
-    `width` channels at half size, doubled at each smaller one, half as many at full size, where one more convolution
-    makes the image; batch normalisation and ReLU between. D rewards what it cannot see: transposed convolutions answer
-    with checkerboards, this does not (Odena et al. 2016).
-    """
-
-    def __init__(self, n_latent: int, shape: Sequence[int], width: int) -> None:
-        super().__init__()
         sizes = halvings(shape)[::-1]
         channels = [max(1, width // 2), *(width << i for i in range(len(sizes) - 1))][::-1]
         self.first = (channels[0], *sizes[0])
-        self.inp = nn.Linear(n_latent, math.prod(self.first))
+        self.inp = nn.Linear(n_in, math.prod(self.first))
         layers: list[nn.Module] = []
         for (n, m), size in zip(pairwise(channels), sizes[1:], strict=True):
             layers += [BatchNorm(n), nn.ReLU(), nn.Upsample(size=size), nn.Conv2d(n, m, 3, 1, 1, bias=False)]
-        layers += [BatchNorm(m), nn.ReLU(), nn.Conv2d(m, shape[0], 3, 1, 1), nn.Sigmoid()]
-        self.layers = nn.Sequential(*layers)
+        last = channels[-1]
+        self.layers = nn.Sequential(*layers, BatchNorm(last), nn.ReLU(), nn.Conv2d(last, shape[0], 3, 1, 1))
 
-    def forward(self, z: Float[Tensor, "B n"], rng: torch.Generator | None = None) -> Float[Tensor, "B C H W"]:
-        """Images; there is no noise inside for `rng` to draw."""
+    def forward(self, z: Float[Tensor, "B n_in"], rng: torch.Generator | None = None) -> Float[Tensor, "B C H W"]:
+        """Images: [B, n_in] -> [B, C, H, W]; there is no noise inside for `rng` to draw."""
         x: Tensor = self.layers(self.inp(z).unflatten(1, self.first))
         return x

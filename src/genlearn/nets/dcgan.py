@@ -24,7 +24,7 @@ def doublings(shape: Sequence[int]) -> list[tuple[int, int]]:
     if h % 4 or w % 4 or min(h, w) < 2 * SMALLEST or not 1 <= c <= 4:
         raise ValueError(
             f"images are {h}x{w} with {c} channel{'' if c == 1 else 's'}, expected sides that are multiples of 4, "
-            f"{2 * SMALLEST} at least, and 1 to 4 channels; the usual fix is --size 32"
+            f"{2 * SMALLEST} at least, and 1 to 4 channels; the usual fix is network='conv', or another size"
         )
     sizes = [(h, w)]
     while not (h % 2 or w % 2) and min(h, w) // 2 >= SMALLEST:

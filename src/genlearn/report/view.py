@@ -64,7 +64,7 @@ def view(run: Run) -> View:
     """Read a run, and draw what its model can do."""
     data, estimator, status = run.data(), run.estimator, run.record["status"]
     model = run.model() if (run.path / "model" / "model.json").exists() else None
-    train = data.train.x[: POINTS if is_plane(data) else SAMPLES].numpy()
+    train = spread(data.train.x, POINTS if is_plane(data) else SAMPLES)
     drawn = {} if model is None else pictures(run.name, model, data)
     return View(
         name=run.name,
@@ -87,6 +87,11 @@ def view(run: Run) -> View:
 def is_plane(data: Data) -> bool:
     """Whether the data are points in the plane."""
     return data.shape == (2,)
+
+
+def spread(x: Tensor, n: int) -> NDArray[Any]:
+    """n images, evenly spread: folders come class by class."""
+    return x[torch.linspace(0, len(x) - 1, min(n, len(x))).long()].numpy()
 
 
 def sheet(x: NDArray[Any], alt: str, reference: NDArray[Any]) -> Picture:
@@ -132,7 +137,7 @@ def pictures(name: str, model: GenerativeEstimator, data: Data) -> dict[str, Pic
         alt = f"{PAIRS} samples of {name} above, below what it expected of each pixel given those before it"
         drawn["expected"] = embed(pairs(x[:PAIRS], model.conditionals(x[:PAIRS])), alt)
     if images and hasattr(model, "transform") and hasattr(model, "inverse_transform") and len(data.test):
-        x = data.test.x[:PAIRS].numpy()
+        x = spread(data.test.x, PAIRS)
         alt = f"{len(x)} test images above, their reconstructions by {name} below"
         drawn["reconstructions"] = embed(pairs(x, model.inverse_transform(model.transform(x))), alt)
     return drawn
@@ -153,7 +158,7 @@ def weights(name: str, model: GenerativeEstimator) -> Picture | None:
         return None
     for net in model.nets_.values():
         W = getattr(net, "W", None)
-        if W is not None and W.ndim == 2 and len(W) == math.prod(shape):
+        if isinstance(W, Tensor) and W.ndim == 2 and len(W) == math.prod(shape):
             return embed(filters(W[:, :SAMPLES], shape, columns=8), f"weights of hidden units of {name}")
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
@@ -144,7 +145,14 @@ class Training:
         pending: list[Logs] = []
         kept, elapsed = time.perf_counter(), self._elapsed(seconds)
         self._ticked = p.images
-        last = p.stage_images >= limit or (p.round > 0 and p.stage_seconds >= seconds)  # a round at least
+        if p.round == 0 and limit <= 0:
+            warnings.warn(
+                f"nothing was left of the budget for stage {game.stage.name!r}, which plays one round; "
+                "the usual fix is a larger budget",
+                stacklevel=2,
+            )
+        last = p.round > 0 and (p.stage_images >= limit or p.stage_seconds >= seconds)  # a round at least
+        limit = max(limit, 1)
         while not last:
             seen = first.seen
             norms, spent = p.round % GRADIENTS == 0, max(p.stage_images / limit, elapsed)
