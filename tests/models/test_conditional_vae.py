@@ -33,7 +33,7 @@ def brightest(x: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("channels", [1, 3])  # fully connected; convolutions and a Gaussian law
 def test_a_class_is_drawn_and_recognised(channels):
     x, y = blocks(channels=channels)
-    model = ConditionalVAE(hidden=(32,), width=8, learning_rate=5e-3, epochs=30, **SMALL).fit(x, y)
+    model = ConditionalVAE(hidden=(32,), width=8, learning_rate=1e-2, epochs=60, **SMALL).fit(x, y)
     asked = np.arange(80) % 4
     assert (brightest(model.sample(80, y=asked, random_state=0)) == asked).mean() > 0.95
     fresh, classes = blocks(100, channels)
