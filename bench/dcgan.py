@@ -46,8 +46,9 @@ def work() -> list[tuple[nn.Module, torch.Tensor, torch.Tensor, list[tuple[int, 
     for hook in hooks:
         hook.remove()
     tasks = []
+    of_g = set(nets.G.modules())
     for module, x, y in found:
-        generator = isinstance(module, nn.ConvTranspose2d)
+        generator = module in of_g
         first = module is next(m for m in (nets.G if generator else nets.D).modules() if isinstance(m, kinds))
         if generator:
             passes = [(B, False, False), (B, True, not first)]
