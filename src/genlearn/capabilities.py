@@ -58,8 +58,7 @@ class Capabilities(Hooks, BaseEstimator):
         coordinate of z, where its law is normal: better images, less varied ones (training knows no truncation). Image
         i depends on the seed, on i and on its label alone, not on n.
         """
-        if n is None:
-            n = len(np.asarray(y)) if np.ndim(y) else 1  # type: ignore[arg-type]  # a label may be none
+        n = n if n is not None else np.size(y) if np.ndim(y) else 1  # type: ignore[arg-type]  # a label may be none
         if n < 0:
             raise ValueError(f"n is {n}, expected the number of images, 0 or more")
         nets, block = self._nets(nets), self.border_.block

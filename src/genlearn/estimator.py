@@ -158,10 +158,7 @@ class GenerativeEstimator(Capabilities):
         names: tuple[str, ...] = ()
         if isinstance(X, Data):
             if y is None and X.train.y is None and self._needs_labels:
-                raise ValueError(
-                    f"{X.name} has no labels, but {type(self).__name__} learns classes; the usual fix is a sub-folder "
-                    "for each class"
-                )
+                raise ValueError(f"{X.name} has no labels, expected classes; the usual fix is a sub-folder for each")
             X, names = X.train, X.classes if y is None else ()
         if isinstance(X, Part):
             X, y = X.x, X.y if y is None else y

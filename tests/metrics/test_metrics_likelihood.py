@@ -132,7 +132,7 @@ def test_likelihood_interval_is_widened_by_the_shared_error():
     assert wide.interval == (plain.interval[0] - 0.5, math.inf)
     assert plain.interval[1] - plain.interval[0] == pytest.approx(2 * 1.96 * plain.se, rel=0.1)
     assert (plain.notes, plain.details) == ((), {"shift": [0, 0]})
-    assert wide.notes == ("log Z is known to [-inf, +0.50] nats (three standard errors), which the interval includes.",)
+    assert wide.notes == ("The interval includes [-inf, +0.50] nats for the noise of log Z (three standard errors).",)
 
 
 @pytest.mark.parametrize(("kind", "said"), [
@@ -144,7 +144,7 @@ def test_what_rests_on_an_estimate_of_log_z_is_neither_exact_nor_a_bound(kind, s
     verdict = ("log Z is uncertain",)
     off = likelihood_result("x", values, kind, (-0.25, 0.0), notes=verdict)
     assert off.kind == said
-    assert off.notes == ("log Z is known to [-0.00, +0.25] nats (three standard errors), which the interval includes.",
+    assert off.notes == ("The interval includes [-0.00, +0.25] nats for the noise of log Z (three standard errors).",
                          *verdict)  # fmt: skip
     sure = likelihood_result("x", values, kind, notes=verdict)
     assert (sure.kind, sure.notes) == (kind, verdict)

@@ -286,5 +286,7 @@ def test_a_stage_for_which_no_image_is_left_plays_a_round_and_that_is_said():
 def test_data_without_labels_are_named():
     data = load("digits")
     bare = dataclasses.replace(data, train=dataclasses.replace(data.train, y=None))
-    with pytest.raises(ValueError, match="digits has no labels, but ConditionalGAN learns classes"):
+    with pytest.raises(
+        ValueError, match="digits has no labels, expected classes; the usual fix is a sub-folder for each"
+    ):
         ConditionalGAN(epochs=1).fit(bare)

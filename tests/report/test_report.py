@@ -118,7 +118,7 @@ def test_a_bound_less_an_estimate_says_how_far_log_z_is_known(runs, tmp_path):
     assert "<td>estimate of a bound</td>" in page.text
     assert f"<td>{score.interval[0]:.2f} to {score.interval[1]:.2f}</td>" in page.text
     assert f'<p class="note">{verdict}</p>' in page.text
-    assert '<p class="note">log Z is known to [-0.40, +2.90] nats' in page.text
+    assert '<p class="note">The interval includes [-0.40, +2.90] nats' in page.text
 
 
 def test_curves_say_what_a_validation_score_is(page):

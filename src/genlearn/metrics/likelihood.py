@@ -123,7 +123,7 @@ def likelihood_result(
 
     The interval is the bootstrap's over images, widened by `shift`, the interval of an error that all rows share (of
     log Z, low <= 0 <= high). With such an error nothing is exact and no bound is sure: kind then says 'estimate' or
-    'estimate of a bound', and a note how far log Z is known.
+    'estimate of a bound', and a note how far its noise reaches.
     Raises ValueError for NaN and inf among the values.
     """
     values = values.double().cpu()
@@ -132,7 +132,8 @@ def likelihood_result(
     if shift != (0, 0):
         kind = ESTIMATED.get(kind, kind)
         width = f"[{-shift[1]:+.2f}, {0 - shift[0]:+.2f}]"
-        notes = (f"log Z is known to {width} nats (three standard errors), which the interval includes.", *notes)
+        # Three standard errors of one direction: a bracket of both, in the notes, may be far wider.
+        notes = (f"The interval includes {width} nats for the noise of log Z (three standard errors).", *notes)
     low, high = bootstrap(values, rng=make_rng(seed))
     return Result(
         name=name,
