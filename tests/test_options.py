@@ -138,6 +138,14 @@ def test_precision(precision, cast, dtype, digits):
     assert set(seen) == {(cast, dtype, dtype)}
 
 
+def test_precision_by_itself(digits, trained, monkeypatch):
+    """Convolutions on a processor with units for it."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    vae(precision="auto", epochs=1).fit(digits[:100])
+    vae(precision="auto", epochs=1, network="conv", width=4).fit(digits[:100].reshape(-1, 8, 8))
+    assert [t.progress.precision for t in trained] == ["float32", "bf16"]
+
+
 def test_device(digits, monkeypatch):
     asked: list[str] = []
     monkeypatch.setattr("genlearn.estimator.pick_device", lambda name: asked.append(name) or torch.device("cpu"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from typing import Literal, TypeAlias
@@ -11,7 +11,10 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from genlearn.parallel import agreed
+
 Library: TypeAlias = Literal["torch", "onednn"]
+Precision: TypeAlias = Literal["auto", "float32", "float64", "bf16"]
 SMALL = 2**23  # multiply-adds of the largest product: below, a second thread costs more than it brings
 FASTER = 1.4  # so clearly that one machine answers the same each time: the two round differently
 
@@ -23,8 +26,7 @@ def computing(nets: nn.Module, rows: int, library: Library | None = None) -> Ite
     The settings are those of the process. library: that of a run which is resumed (by default, what the probe found).
     """
     largest = max((p.numel() for p in nets.parameters() if p.ndim <= 2), default=0) * rows
-    convolutions = any(p.ndim > 2 for p in nets.parameters())  # whose work the size of a kernel does not tell
-    small = largest < SMALL and not convolutions
+    small = largest < SMALL and not _convolutions(nets)  # whose work the size of a kernel does not tell
     threads = torch.get_num_threads()
     on_cpu = next((p.device.type == "cpu" for p in nets.parameters()), False)
     onednn = on_cpu and not small and (library or faster()) == "onednn"
@@ -63,6 +65,27 @@ def faster() -> Library:
     finally:
         torch.set_num_threads(threads)
     return "onednn" if FASTER * best["onednn"] < best["torch"] else "torch"
+
+
+def resolved(precision: Precision, nets: nn.Module) -> Precision:
+    """What "auto" is: bf16 for convolutions on a device with units for it, where they take half the time, else float32.
+
+    It rests on what the device can do and not on a clock, so that one machine answers the same each time.
+    """
+    if precision != "auto":
+        return precision
+    device = next(nets.parameters()).device
+    units: Mapping[str, object] = {}
+    if device.type == "cpu":
+        units = getattr(torch.cpu, "get_capabilities", dict)()
+    fast = any(units.get(name) for name in ("avx512_bf16", "amx_bf16")) or (
+        device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    )
+    return "bf16" if agreed(fast, device) and _convolutions(nets) else "float32"
+
+
+def _convolutions(nets: nn.Module) -> bool:
+    return any(p.ndim > 2 for p in nets.parameters())
 
 
 def _error(x: Tensor, W: Tensor) -> float:

@@ -19,7 +19,7 @@ from genlearn import border
 from genlearn._types import Nets
 from genlearn.border import Border, pick_device
 from genlearn.capabilities import Capabilities
-from genlearn.compute import Library, computing, faster
+from genlearn.compute import Library, Precision, computing, faster, resolved
 from genlearn.data import Data, Part, load
 from genlearn.hooks import can_classify
 from genlearn.maths.rng import Seeds, make_rng, spawn
@@ -76,9 +76,9 @@ class GenerativeEstimator(Capabilities):
     betas: Annotated[tuple[float, ...], Range(0, 1), "decays of the moments of the Adam family"] = (0.9, 0.999)
     weight_decay: Annotated[float, Range(0), "of matrices and kernels, not of biases"] = 0.0
     ema: Annotated[float, Range(0), "half-life of the averaged weights, in images (0: none)"] = 0.0
-    precision: Annotated[
-        Literal["float32", "float64", "bf16"], "bf16 is autocast over float32 weights, while training"
-    ] = "float32"
+    precision: Annotated[Precision, "bf16 is autocast over float32 weights (auto: for convolutions, if fast)"] = (
+        "float32"
+    )
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], "where to compute"] = "auto"
     random_state: Annotated[int | None, Range(0, 2**32 - 1), "seed (none: a fresh one)"] = None
 
@@ -209,8 +209,7 @@ class GenerativeEstimator(Capabilities):
     ) -> Training:
         """Build the nets and play the game; `options` are those of `Training`.
 
-        title, about: what progress is called, and what is said of the images when nothing can be wrong with them.
-        library: see `computing`.
+        title, about: what progress is called, and what is said of the images if nothing is wrong. library: `computing`.
         """
         device, (rank, n_processes) = pick_device(self.device), world()
         own = Seeds.of(agreed(_seed(self.random_state), device))
@@ -224,11 +223,12 @@ class GenerativeEstimator(Capabilities):
         stream = Stream(x, y, batch_size, own.order, device=device, dtype=self._dtype, rank=rank, world=n_processes)
         if n_processes > 1:
             library = ("torch", "onednn")[agreed((library or faster()) == "onednn", device)]
-        budget = Budget(images=self.images, minutes=self.minutes)
-        common = {"budget": budget, "precision": self.precision, "ema": self.ema}
+        budget, precision = Budget(images=self.images, minutes=self.minutes), resolved(self.precision, nets)
+        common = {"budget": budget, "precision": precision, "ema": self.ema}
+        chosen = self._choices(shape) | ({"precision": precision} if self.precision == "auto" else {})
         training = Training(nets, self._stages(shape), stream, rng, **common | options)
         tell(about)
-        tell(", ".join(f"{name}={value!r}" for name, value in self._choices(shape).items()))
+        tell(", ".join(f"{name}={value!r}" for name, value in chosen.items()))
         with work(title or type(self).__name__) as step:
             training.on_tick = lambda p, done: step(
                 done, f"{p.images:,} images{training.journal.losses}, {p.seconds:.1f} s"

@@ -49,7 +49,8 @@ NEEDED: dict[str, Callable[[Any], bool]] = {
 }  # fmt: skip
 KNOWN: dict[str, Callable[[Any], bool]] = {
     "data/hash": _sides(_text), "data/n": _sides(_count), "images": _count, "seconds": _number, "spent": _each(_number),
-    "players": _each(_count), "monitors": lambda value: isinstance(value, list) and all(map(_text, value)),
+    "players": _each(_count), "precision": _text,
+    "monitors": lambda value: isinstance(value, list) and all(map(_text, value)),
     "hardware": lambda value: isinstance(value, dict), "hardware/machine": _text,
     "hardware/threads": _count, "hardware/products": lambda value: value in get_args(Library),
     "hardware/gpu": lambda value: value is None or _text(value),

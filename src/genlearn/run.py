@@ -252,6 +252,7 @@ class Run:
             "status": "finished" if p.finished else "stopped",
             "ended": _now(),
             "images": p.images,
+            "precision": p.precision,
             "players": p.players,
             "seconds": round(seconds, 3),
             "spent": {what: round(value, 3) for what, value in spent.items()},

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from genlearn import compute
-from genlearn.compute import computing, faster
+from genlearn.compute import computing, faster, resolved
 
 LARGE, SMALL = nn.Linear(784, 500), nn.Linear(64, 64)
 CONVOLUTIONS = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Linear(4, 4))
@@ -100,3 +100,11 @@ def test_the_error_tells_bf16_from_float32():
     exact = x.double() @ W.double()
     low = (x.bfloat16() @ W.bfloat16()).double()
     assert (low - exact).abs().max() / exact.abs().max() > 1e-5
+
+
+@pytest.mark.parametrize(("units", "expected"), [({"avx512_bf16": True}, "bf16"), ({"avx512_f": True}, "float32")])
+def test_auto_is_bf16_for_convolutions_on_a_processor_with_units_for_it(units, expected, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units, raising=False)
+    assert resolved("auto", CONVOLUTIONS) == expected
+    assert resolved("auto", LARGE) == "float32"
+    assert resolved("float64", CONVOLUTIONS) == "float64"

@@ -404,6 +404,24 @@ def test_schedules_and_the_global_generator_resume(tmp_path):
     assert torch.equal(run("cut", resume=True), whole)
 
 
+def test_a_resumed_training_keeps_the_precision_that_it_began_with(tmp_path):
+    """Another machine may choose another one."""
+    seen = []
+
+    def loss(nets, batch, rng):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return saddle(nets, batch, rng)
+
+    def run(precision, **options):
+        stage = Stage("s", [Player("x", ("x",), loss, SGD)], Budget(images=100))
+        t = training([stage], two(), precision=precision, keeper=Keeper(tmp_path), **options)
+        t.run(resume=bool(seen))
+        return t.progress.precision
+
+    assert run("bf16", stop=After(3)) == run("float32") == "bf16"
+    assert seen == 10 * [True]
+
+
 def test_the_global_generator_is_seeded_by_that_of_the_players():
     def first(seed):
         drawn = []

@@ -31,7 +31,7 @@ def train(
     out: Annotated[Path | None, Option(help="Folder of the run [default: runs/MODEL-DATA].")] = None,
     seed: Annotated[int | None, Option(help="Seed of everything random [default: a fresh one].")] = None,
     device: Annotated[str | None, Option(help="auto, cpu, cuda or mps.")] = None,
-    precision: Annotated[str | None, Option(help="float32, float64 or bf16.")] = None,
+    precision: Annotated[str | None, Option(help="auto, float32, float64 or bf16.")] = None,
     split: Annotated[str | None, Option(help="hash, or parzen-2014 (mnist).")] = None,
     size: Annotated[int | None, Option(help="Pixels a side of the images of a folder.")] = None,
     grey: Annotated[bool | None, Option("--grey/--color", help="How to read a folder.")] = None,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
+from genlearn.compute import Precision
 from genlearn.maths.augment import Augmentation
 from genlearn.maths.penalties import Penalties
 from genlearn.models.networks import Convolutional
@@ -45,6 +46,9 @@ class DCGAN(Convolutional):
     learning_rate: Annotated[float | Schedule, Range(0, open=True), "step size, or its schedule in images"] = 4e-4
     betas: Annotated[tuple[float, ...], Range(0, 1), "decays of the moments of the Adam family"] = (0.0, 0.99)
     ema: Annotated[float, Range(0), "half-life of the averaged weights, in images (0: none)"] = 20_000.0
+    precision: Annotated[Precision, "bf16 is autocast over float32 weights (auto: for convolutions, if it is fast)"] = (
+        "auto"
+    )
 
     paper: ClassVar[str] = "Radford, Metz and Chintala 2016"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -60,6 +64,15 @@ class DCGAN(Convolutional):
             "learning_rate": 2e-4,
             "betas": (0.5, 0.999),
             "ema": 0.0,
+            "precision": "float32",
         },
-        "tiny": {"width": 4, "n_latent": 4, "learning_rate": 0.02, "epochs": 2, "images": None, "ema": 0.0},
+        "tiny": {
+            "precision": "float32",
+            "width": 4,
+            "n_latent": 4,
+            "learning_rate": 0.02,
+            "epochs": 2,
+            "images": None,
+            "ema": 0.0,
+        },
     }

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from genlearn._types import Batch, Likelihood, Logs, Nets, ScoreKind, Visible
 from genlearn.capabilities import Encoder
+from genlearn.compute import Precision
 from genlearn.estimator import GenerativeEstimator, Shape
 from genlearn.losses.flow import PathName, flow_matching, noised, on_path, path
 from genlearn.maths.rng import Rng, coins, make_rng, normal, uniform
@@ -86,6 +87,9 @@ class FlowMatching(Encoder, GenerativeEstimator):
         "linear(1e-3, 0, over=budget)"  # type: ignore[assignment]  # a schedule is written as text
     )
     ema: Annotated[float, Range(0), "half-life of the averaged weights, in images (0: none)"] = 20_000.0
+    precision: Annotated[Precision, "bf16 is autocast over float32 weights (auto: for convolutions, if it is fast)"] = (
+        "auto"
+    )
 
     family: ClassVar[str] = "flow"
     paper: ClassVar[str] = "Lipman et al. 2023"
@@ -100,6 +104,7 @@ class FlowMatching(Encoder, GenerativeEstimator):
             "n_steps": 8,
             "n_resamplings": 2,
             "ema": 0.0,
+            "precision": "float32",
         },
     }
     _uses_labels: ClassVar[bool] = True

@@ -80,6 +80,7 @@ class Training:
                 self.progress = Progress(**state["progress"])
                 self.journal.rewind(self.progress.images)
             p = self.progress
+            p.precision = p.precision or self.precision
             try:
                 while p.stage < len(self.stages):
                     if not self._stage(self.stages[p.stage], state):
@@ -93,7 +94,8 @@ class Training:
 
     def _stage(self, stage: Stage, state: dict[str, Any] | None) -> bool:
         """Play one stage to the end of its budget; False if stopped before."""
-        game, p, last = Game(stage, self.nets, self.precision, self.layers), self.progress, self._last
+        p, last = self.progress, self._last
+        game = Game(stage, self.nets, p.precision, self.layers)
         self.stream.select(stage.labelled)
         if state is None:
             if stage.start is not None:
