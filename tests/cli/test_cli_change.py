@@ -123,9 +123,18 @@ def test_what_is_missing_is_drawn_and_the_rest_kept(by_file, cli, runs, folder, 
         assert np.abs(new[:, 2:8] - np.stack(planes, 2)[:, :6].round().clip(0, 255)).max() <= 1
 
 
+def test_what_of_a_mask_lies_outside_the_square_is_said(cli, runs, folder, tmp_path):
+    """Three columns of eight are white; the square holds one of them."""
+    mask = tmp_path / "wide.png"
+    Image.fromarray((255 * (np.mgrid[:8, :12][1] < 3)).astype(np.uint8)).save(mask)
+    answer = cli("complete", runs["gsn"], folder / "photos", "--mask", mask, "--out", tmp_path / "out")
+    assert answer.code == 0
+    assert f"67% of the white of {mask} lies outside" in answer.err
+
+
 def test_what_cannot_be_is_said_in_one_line(cli, runs, folder, tmp_path):
     photos, out = folder / "photos", tmp_path / "out"
-    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "black.png")
+    Image.fromarray((255 * (np.mgrid[:8, :12][1] < 2)).astype(np.uint8)).save(tmp_path / "black.png")
     cases = {
         ("denoise", runs["gsn"], photos, "--out", out): "GSN does not denoise; the usual fix is a run of dae",
         ("complete", runs["dae"], photos, "--mask", "left", "--out", out): "DenoisingAutoencoder does not complete",

@@ -48,6 +48,7 @@ def one_line(answer, code, *words):
         (["train", "rbm"], 2, ["no --data given", "genlearn train --help"]),
         (["train", "--resume"], 2, ["--resume needs the folder of a run"]),
         (["train", "rbm", "--epochs", "many"], 2, ["--epochs", "genlearn train --help"]),
+        (["train", "rbm", "--size", "30x21"], 2, ["'30x21'", "one number", "squares"]),
         (["sample"], 2, ["RUN", "genlearn sample --help"]),
         (["evaluate", "nowhere"], 1, ["nowhere holds no run.json"]),
     ],

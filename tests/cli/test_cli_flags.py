@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from genlearn.cli.train import _agreed
+from genlearn.models.vae import VAE
 from genlearn.run import Run
 
 
@@ -30,6 +31,16 @@ def test_a_flag_is_stronger_than_set_and_set_than_a_preset(cli, tmp_path):
     answer = cli("train", "rbm", "--data", "digits", "--out", tmp_path, *chosen, "--dry-run", "--json")
     recipe = json.loads(answer.out)["parameters"]
     assert (recipe["k"], recipe["epochs"], recipe["centred"]) == (2, 3, True)
+
+
+def test_a_preset_says_what_a_resumed_run_is_and_not_how_long_it_goes_on(cli, tmp_path):
+    run = ["train", "vae", "--data", "digits", "--preset", "tiny", "--out", tmp_path / "run"]
+    assert cli(*run, "--epochs", 1).code == 0
+    recipe = json.loads(cli(*run, "--resume", "--dry-run", "--json").out)["parameters"]
+    assert (recipe["epochs"], recipe["images"]) == (1, None)
+    assert VAE.presets["tiny"]["epochs"] != 1
+    other = cli(*run[:4], "--set", "n_latent=7", *run[4:], "--resume", "--dry-run")
+    assert other.code == 1 and "not 7" in other.err
 
 
 @pytest.mark.parametrize("budget", [{"epochs": 5.0}, {"images": 4000.0}, {"minutes": 2.0}, {"device": "auto"}])

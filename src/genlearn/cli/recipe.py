@@ -54,7 +54,7 @@ class Recipe:
         from genlearn.run import Run
 
         cls = registry.model(self.model)
-        parameters = self._parameters(cls)
+        parameters = self._recipe(cls) | self.changes(cls)
         model, source = self.model.lower(), place(self.source)
         return Run.create(self.out or free_folder(model, source), model, source, parameters, self._given())
 
@@ -64,34 +64,39 @@ class Recipe:
 
         run = Run.open(folder)
         record = run.record
-        chosen = self._parameters(registry.model(record["model"]))
+        cls = registry.model(record["model"])
+        given = self.changes(cls)
+        recipe = {name: value for name, value in self._recipe(cls).items() if name not in CHANGEABLE}
         was = {"model": record["model"], "data": record["data"]["source"]}
         was |= record["data"]["options"] | record["parameters"]
         now = {"model": model.lower() if model else None, "data": place(self.source) if self.source else None}
-        now = {name: value for name, value in now.items() if value is not None} | self._given() | chosen
+        now = {name: value for name, value in now.items() if value is not None} | self._given() | recipe | given
         for name, value in json.loads(json.dumps(now)).items():
             if name not in CHANGEABLE and was.get(name) != value:
                 raise ValueError(
                     f"{folder} was made with {name}={was.get(name)!r}, not {value!r}; the usual fix is another --out"
                 )
-        record["parameters"] |= {name: value for name, value in chosen.items() if name in CHANGEABLE}
+        record["parameters"] |= {name: value for name, value in given.items() if name in CHANGEABLE}
         return run
 
     def _given(self) -> dict[str, Any]:
         return {name: value for name, value in self.options.items() if value is not None}
 
-    def _parameters(self, cls: type[GenerativeEstimator]) -> dict[str, Any]:
-        """The hyper-parameters that were chosen; one budget that is given lifts the others."""
+    def _recipe(self, cls: type[GenerativeEstimator]) -> dict[str, Any]:
+        """The hyper-parameters of the preset."""
+        from genlearn.words import unknown
+
+        if self.preset is not None and self.preset not in cls.presets:
+            known = tuple(cls.presets) or ("none: it has no presets",)
+            raise ValueError(unknown(f"preset of {cls.__name__}", self.preset, known))
+        return {} if self.preset is None else dict(cls.presets[self.preset])
+
+    def changes(self, cls: type[GenerativeEstimator]) -> dict[str, Any]:
+        """The hyper-parameters that were chosen one by one; one budget that is given lifts the others."""
         from genlearn.parameters import table
         from genlearn.words import unknown
 
-        rows, chosen = table(cls), dict[str, Any]()
-        if self.preset is not None:
-            if self.preset not in cls.presets:
-                known = tuple(cls.presets) or ("none: it has no presets",)
-                raise ValueError(unknown(f"preset of {cls.__name__}", self.preset, known))
-            chosen |= cls.presets[self.preset]
-        given: dict[str, Any] = {}
+        rows, given = table(cls), dict[str, Any]()
         for setting in self.settings:
             name, equals, text = (part.strip() for part in setting.partition("="))
             if not equals or not name:
@@ -103,8 +108,8 @@ class Recipe:
         for name, value in given.items():
             rows[name].check(value)
         if any(given.get(name) is not None for name in BUDGET):
-            chosen |= dict.fromkeys(BUDGET)
-        return chosen | given
+            given = dict.fromkeys(BUDGET) | given
+        return given
 
 
 def place(source: str) -> str:

@@ -55,7 +55,7 @@ def reproduce(
         chosen = {"epochs": epochs, "seeds": seeds, "sets": tuple(data) or None}
         given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
         protocol = Protocol.quick() if quick else Protocol()
-        given["settings"] = {**protocol.settings, **Recipe("gan", settings=settings)._parameters(GAN)}
+        given["settings"] = {**protocol.settings, **Recipe("gan", settings=settings).changes(GAN)}
         protocol = replace(protocol, **given)
         with watched():
             signal = train(protocol, folder)

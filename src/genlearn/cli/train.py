@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 Option = typer.Option
 
 
+def _side(text: str) -> int:
+    """Pixels a side."""
+    if not text.isdecimal():
+        raise typer.BadParameter(f"{text!r}, expected one number, as in --size 32: images are cut to squares")
+    return int(text)
+
+
 def train(
     model: Annotated[str | None, typer.Argument(metavar="MODEL", help="A model; with --resume, a run.")] = None,
     data: Annotated[str | None, Option(help="Name of a data set (genlearn datasets), folder or zip of images.")] = None,
@@ -33,7 +40,7 @@ def train(
     device: Annotated[str | None, Option(help="auto, cpu, cuda or mps.")] = None,
     precision: Annotated[str | None, Option(help="auto, float32, float64 or bf16.")] = None,
     split: Annotated[str | None, Option(help="hash, or parzen-2014 (mnist).")] = None,
-    size: Annotated[int | None, Option(help="Pixels a side of the images of a folder.")] = None,
+    size: Annotated[int | None, Option(help="Pixels a side of the images of a folder.", parser=_side)] = None,
     grey: Annotated[bool | None, Option("--grey/--color", help="How to read a folder.")] = None,
     alpha: Annotated[str | None, Option(help="Transparency of a folder's images: white or keep.")] = None,
     monitor: Annotated[list[str], Option(help="What to watch beside the losses: score, parzen, gradients.")] = [],  # noqa: B006

@@ -44,6 +44,11 @@ def sample(
     model = model_of(run)
     if not hasattr(model, "sample"):
         raise ValueError(f"{type(model).__name__} has no sampler; genlearn models lists what each model can do")
+    if y is not None and not getattr(model, "class_names_", ()):
+        raise ValueError(
+            f"--class is {y}, but this {type(model).__name__} knows no class; the usual fix is to leave it out, or to "
+            "train a model that uses labels on a folder with a sub-folder for each class"
+        )
     out = out or run / f"samples-{seed if y is None else f'{y}-{seed}'}.png"
     with watched():
         label = None if y is None else _label(model, y)

@@ -51,6 +51,16 @@ def prepare(file: IO[bytes], size: int, mode: Mode) -> NDArray[np.uint8] | Flaw:
     return np.ascontiguousarray(np.asarray(square).reshape(size, size, -1).transpose(2, 0, 1))
 
 
+def white_outside(file: IO[bytes]) -> float:
+    """The share of the white (128 and above) of an image that lies outside the middle square that `prepare` keeps."""
+    with Image.open(file, formats=FORMATS) as image:
+        white = np.asarray(_colour(image, "L")) >= 128
+    side = min(white.shape)
+    top, left = ((n - side) // 2 for n in white.shape)
+    inside, everywhere = white[top : top + side, left : left + side].sum(), white.sum()
+    return float((everywhere - inside) / max(1, everywhere))
+
+
 def _colour(image: Image.Image, mode: Mode) -> Image.Image:
     """Upright, 8 bit, in `mode`."""
     upright = _eight_bit(ImageOps.exif_transpose(image))
