@@ -12,7 +12,7 @@ from genlearn.models.dcgan import DCGAN
 
 STEPS, B = 12, 64
 x8 = torch.randint(0, 256, (STEPS * B, 3, 32, 32), generator=make_rng(0), dtype=torch.uint8)
-PLAIN = {"penalty": None, "augment": None, "ema": 0.0}
+PLAIN = {"penalty": None, "augment": None, "ema": 0.0, "precision": "float32"}
 
 
 def play(**changes: object) -> None:
