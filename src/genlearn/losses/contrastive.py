@@ -27,12 +27,20 @@ def contrast(
         d/dW = <v p>_model - <v p>_data,  d/da = <v>_model - <v>_data,  d/db = <p>_model - <p>_data
 
     (u for v where units are Gaussian); for the options, and for what its value is, see `weighted_free_energy`.
+
+    Under autocast the statistics stay in full precision, being small differences of means; but for as many binary
+    states of either the products are taken in the low one: their terms are exact, or p rounded the same for data and
+    model, and the difference is taken within the sum, which is of float32.
     """
     (v, p), (v_model, p_model) = data, model
-    weights = torch.cat([v.new_full((len(v),), 1 / len(v)), v.new_full((len(v_model),), -1 / len(v_model))])
-    even = 1 / len(v) if len(v) == len(v_model) else None
-    v, p = torch.cat([v, v_model]), torch.cat([p, p_model])
-    return weighted_free_energy(net, v, p, weights, centre=centre, sparsity=sparsity, even=even)
+    low = _low(v.device) if len(v) == len(v_model) and net.visible == "binary" else None
+    with torch.no_grad(), torch.autocast(v.device.type, enabled=False):
+        x, y = net.scaled(v), net.scaled(v_model)
+        if low is None:
+            dW = (y.T @ p_model).addmm_(x.T, p, beta=1 / len(y), alpha=-1 / len(x))
+        else:
+            dW = (torch.cat([y, -x]).to(low).T @ torch.cat([p_model, p]).to(low)).to(x.dtype).mul_(1 / len(x))
+        return _surrogate(net, dW, y.mean(0) - x.mean(0), p_model.mean(0) - p.mean(0), centre, sparsity)
 
 
 def weighted_free_energy(
@@ -43,37 +51,38 @@ def weighted_free_energy(
     *,
     centre: tuple[Float[Tensor, "D"], Float[Tensor, "H"]] | None = None,
     sparsity: tuple[Float[Tensor, "D"], Float[Tensor, "H"]] | None = None,
-    even: float | None = None,
 ) -> Float[Tensor, ""]:
     """sum_i w_i F(v_i), as far as its gradient goes, given p = p(h | v): v [n, D], p [n, H], w [n] of sum 0.
 
-    One matrix product for all rows. The value is the linear form <parameters, gradient>, which costs no further
-    product, and is no score.
+    The value is the part <a, da> + <b, db> of the linear form <parameters, gradient>, and is no score.
 
     centre (mu [D], lambda [H]): the gradient of the centred parametrisation, (v - mu) W (h - lambda), taken back to
     this one; it does not change when 0 and 1 change places (Montavon and Mueller 2012; Melchior, Fischer and Wiskott
     2016). sparsity (x [D], g [H]): adds the gradient of g.(b + x W).
-
-    Under autocast the statistics stay in full precision, being small differences of means; but where all weights are
-    `even` or its negative, and units binary, the product is taken in the low one: its terms are exact, or p rounded the
-    same for data and model, and their difference is taken within the sum, which is of float32.
     """
-    low = _low(v.device)
     with torch.no_grad(), torch.autocast(v.device.type, enabled=False):
         x, wp = net.scaled(v), p * -weights[:, None]
-        if low is None or even is None or net.visible != "binary":
-            dW = x.T @ wp
-        else:
-            dW = (x.to(low).T @ (wp / even).to(low)).to(x.dtype).mul_(even)
-        da, db = -weights @ x, wp.sum(0)
-        if centre is not None:
-            mu, lam = centre
-            dW.addr_(mu, db, alpha=-1).addr_(da, lam, alpha=-1)
-            da, db = da - dW @ lam, db - mu @ dW
-        if sparsity is not None:
-            dW.addr_(*sparsity)
-            db += sparsity[1]
-    return _linear(net.W, net.a, net.b, dW, da, db)
+        return _surrogate(net, x.T @ wp, -weights @ x, wp.sum(0), centre, sparsity)
+
+
+def _surrogate(
+    net: RestrictedBoltzmann,
+    dW: Tensor,
+    da: Tensor,
+    db: Tensor,
+    centre: tuple[Tensor, Tensor] | None,
+    sparsity: tuple[Tensor, Tensor] | None,
+) -> Tensor:
+    """A scalar with this gradient, which is overwritten, after the options of `weighted_free_energy`."""
+    if centre is not None:
+        mu, lam = centre
+        dW.addr_(mu, db, alpha=-1).addr_(da, lam, alpha=-1)
+        da, db = da - dW @ lam, db - mu @ dW
+    if sparsity is not None:
+        dW.addr_(*sparsity)
+        db += sparsity[1]
+    with torch.enable_grad():
+        return _linear(net.W, net.a, net.b, dW, da, db)
 
 
 def _low(device: torch.device) -> torch.dtype | None:
@@ -82,12 +91,12 @@ def _low(device: torch.device) -> torch.dtype | None:
 
 
 class _Linear(torch.autograd.Function):
-    """<W, dW> + a.da + b.db, whose gradient is handed over in place, without another [D, H] matrix a step."""
+    """a.da + b.db, whose gradient is (dW, da, db), handed over in place, without another [D, H] matrix a step."""
 
     @staticmethod
     def forward(ctx: Any, W: Tensor, a: Tensor, b: Tensor, dW: Tensor, da: Tensor, db: Tensor) -> Tensor:
         ctx.gradients = dW, da, db
-        return torch.dot(W.view(-1), dW.view(-1)) + a @ da + b @ db
+        return a @ da + b @ db
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
