@@ -16,7 +16,7 @@ from genlearn.nets.unet import UNet
 
 STEPS, B = 12, 64
 x8 = torch.randint(0, 256, (STEPS * B, 3, 32, 32), generator=make_rng(0), dtype=torch.uint8)
-sampler = FlowMatching(images=B, random_state=0, precision="float32").fit(x8)
+sampler = FlowMatching(images=B, random_state=0).fit(x8)
 
 
 def play(**changes: object) -> None:
@@ -78,7 +78,8 @@ if __name__ == "__main__":
             "convolutions alone": convolutions,
             "genlearn, bf16": lambda: play(precision="bf16"),
             "bare loop, bf16": lambda: bare("bf16"),
-            "64 samples": lambda: sampler.sample(64, random_state=0),
+            "64 samples": lambda: sampler.set_params(precision="float32").sample(64, random_state=0),
+            "64 samples, bf16": lambda: sampler.set_params(precision="bf16").sample(64, random_state=0),
         },
         base="genlearn",
     )

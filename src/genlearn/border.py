@@ -18,7 +18,7 @@ from torch import Tensor
 from genlearn.data import Data, Part
 from genlearn.words import unknown
 
-BLOCK = 100
+BLOCK = 64  # a grid, and what `sample` is asked for most often
 BLOCK_VALUES = 2**18  # beyond so many values a block has fewer images
 
 

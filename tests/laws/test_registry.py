@@ -252,7 +252,7 @@ def test_every_parameter_has_help_and_a_valid_default(name):
         ({"learning_rate": "linear(1)"}, "learning_rate: 'linear(1)' is no schedule"),
         ({"learning_rate": "constant(-1)"}, "learning_rate is 'constant(-1)', expected a number above 0"),
         ({"random_state": -3}, "random_state is -3"),
-        ({"precision": "float16"}, "expected float32, float64, bf16"),
+        ({"precision": "float16"}, "expected auto, float32, float64, bf16"),
         ({"epochs": None}, "expected a budget"),
     ],
 )

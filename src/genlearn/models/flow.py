@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from genlearn._types import Batch, Likelihood, Logs, Nets, ScoreKind, Visible
 from genlearn.capabilities import Encoder
-from genlearn.compute import Precision
+from genlearn.compute import Precision, resolved
 from genlearn.estimator import GenerativeEstimator, Shape
 from genlearn.losses.flow import PathName, flow_matching, noised, on_path, path
 from genlearn.maths.rng import Rng, coins, make_rng, normal, uniform
@@ -96,16 +96,8 @@ class FlowMatching(Encoder, GenerativeEstimator):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "plane": {"output": "linear", "times": "uniform", "batch_size": 256, "images": 1_500_000, "ema": 50_000.0}
         | {"learning_rate": "linear(2e-3, 0, over=budget)"},
-        "tiny": {
-            "hidden": (32,),
-            "width": 8,
-            "epochs": 2,
-            "images": None,
-            "n_steps": 8,
-            "n_resamplings": 2,
-            "ema": 0.0,
-            "precision": "float32",
-        },
+        "tiny": {"hidden": (32,), "width": 8, "epochs": 2, "images": None, "n_steps": 8, "n_resamplings": 2}
+        | {"ema": 0.0, "precision": "float32"},
     }
     _uses_labels: ClassVar[bool] = True
 
@@ -166,7 +158,7 @@ class FlowMatching(Encoder, GenerativeEstimator):
         x_t, velocity = on_path(x, normal(x.shape, rng, x.dtype), t, self.path)
         if self._n_classes and y is not None:
             y = y.masked_fill(coins((len(x),), self.unconditional, rng), -1)
-        rows = flow_matching(self._velocity(nets, x_t, t, y).to(x.dtype), velocity)
+        rows = flow_matching(self._velocity(nets, x_t, t, y), velocity)
         parts = torch.nn.functional.one_hot((BINS * u).long(), BINS).to(rows.dtype)
         sums, counts = all_sum(torch.stack([rows.detach() @ parts, parts.sum(0)]))
         return rows.mean(), dict(zip(self._bins, sums / counts.clamp_min(1), strict=True))
@@ -184,7 +176,7 @@ class FlowMatching(Encoder, GenerativeEstimator):
         """v(x, t) of x [B, ...]; rows are square images to a U-Net, and images rows to an MLP."""
         rows = x.flatten(1) if isinstance(nets.v, TimedMLP) else x.reshape(len(x), *image_shape(x.shape[1:]))
         v: Tensor = nets.v(rows, t, y)
-        return v.reshape(x.shape)
+        return v.reshape(x.shape).to(x.dtype)
 
     def _field(self, nets: FlowNets, y: Tensor | None = None) -> Field:
         """v, guided towards the classes y [B]."""
@@ -210,9 +202,15 @@ class FlowMatching(Encoder, GenerativeEstimator):
         """Classes [n] by their shares in the data, -1 where none is known."""
         return nets.shares.draw(n, rng) if "shares" in nets else None
 
+    def _drawn(self, nets: FlowNets, x: Tensor, y: Tensor | None, t: float = 0, u: float = 1, **how: Any) -> Tensor:
+        """x at time u, in the precision of training where the field is convolutional; codes and scores are in full."""
+        low = isinstance(nets.v, UNet) and resolved(self.precision, nets) == "bf16"
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=low):
+            return solve(self._field(nets, y), x, t, u, **self._how | how)
+
     def _sample(self, nets: FlowNets, n: int, rng: torch.Generator) -> Tensor:
         y = self._any(nets, n, rng)
-        return self._images(nets, solve(self._field(nets, y), self._noise(nets, n, rng), 0, 1, **self._how))
+        return self._images(nets, self._drawn(nets, self._noise(nets, n, rng), y))
 
     def _decode(self, nets: FlowNets, z: Tensor) -> Tensor:
         z = z.view(-1, *self.border_.inner_shape)
@@ -222,7 +220,7 @@ class FlowMatching(Encoder, GenerativeEstimator):
         return solve(self._field(nets), nets.scale.inward(x), 1, 0, **self._how).flatten(1)
 
     def _sample_class(self, nets: FlowNets, y: Tensor, rng: torch.Generator) -> Tensor:
-        return self._images(nets, solve(self._field(nets, y), self._noise(nets, len(y), rng), 0, 1, **self._how))
+        return self._images(nets, self._drawn(nets, self._noise(nets, len(y), rng), y))
 
     def sample(
         self,
@@ -256,7 +254,7 @@ class FlowMatching(Encoder, GenerativeEstimator):
             y = self._any(trained, self.border_.block, rng)
             frames = [self._noise(trained, self.border_.block, rng)]
             for t, after in pairwise([i / (n_times - 1) for i in range(n_times)]):
-                frames.append(solve(self._field(trained, y), frames[-1], t, after, **self._how | {"n_steps": steps}))
+                frames.append(self._drawn(trained, frames[-1], y, t, after, n_steps=steps))
             seen = self.border_.outward(torch.cat([self._images(trained, x[:n]) for x in frames]))
         return seen.reshape(n_times, -1, *seen.shape[1:])
 
