@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -11,10 +12,12 @@ from typer.testing import CliRunner
 
 from genlearn.cli import app
 from genlearn.metrics import over_seeds
-from genlearn.reproduce import mode_collapse
-from genlearn.reproduce.mode_collapse import METHODS, Protocol, recorded, results, train
+from genlearn.reproduce import protocol as protocols
+from genlearn.reproduce.mode_collapse import ModeCollapse
+from genlearn.reproduce.protocol import Looks, recorded, results, train
 from genlearn.reproduce.table import VERDICTS, rows, summary, verdict, words
 
+METHODS, WHOLE = ModeCollapse.METHODS, ModeCollapse.whole()
 TINY = {"hidden": (8,), "hidden_d": (8,), "learning_rate": 1e-2}
 SMALL = ["--epochs", "0.01", "--data", "ring", "--set", "hidden=8", "--set", "hidden_d=8"]
 
@@ -50,12 +53,12 @@ def test_from_end_to_end(tmp_path):
 
 
 def test_killed_and_started_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(mode_collapse, "METHODS", {name: METHODS[name] for name in ("GAN", "packing by 2")})
-    monkeypatch.setattr(mode_collapse, "KEEP_EVERY", 0.0)
+    monkeypatch.setattr(ModeCollapse, "METHODS", {name: METHODS[name] for name in ("GAN", "packing by 2")})
+    monkeypatch.setattr(protocols, "KEEP_EVERY", 0.0)
     monkeypatch.setattr("genlearn.train.monitor.FREE", 1e9)  # every look, however busy the machine is
-    protocol = Protocol(("ring",), 2, 5, n=1000, settings=TINY)
+    protocol = ModeCollapse(("ring",), 2, 5, n=1000, settings=TINY)
     train(protocol, tmp_path / "whole")
-    whole, look, left = results(protocol, tmp_path / "whole"), mode_collapse.Looks.__call__, 8
+    whole, look, left = results(protocol, tmp_path / "whole"), Looks.__call__, 8
 
     def killed(self, nets, images):
         nonlocal left
@@ -64,13 +67,13 @@ def test_killed_and_started_again(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return look(self, nets, images)
 
-    monkeypatch.setattr(mode_collapse.Looks, "__call__", killed)
+    monkeypatch.setattr(Looks, "__call__", killed)
     with pytest.raises(KeyboardInterrupt):
         train(protocol, tmp_path / "killed")
     half = tmp_path / "killed" / "ring" / "packing-by-2" / "0"
     assert list(half.glob("*.safetensors")) and not half.with_suffix(".json").exists()
     train(protocol, tmp_path / "killed")
-    assert recorded(tmp_path / "killed") == recorded(tmp_path / "whole")
+    assert recorded(ModeCollapse, tmp_path / "killed") == recorded(ModeCollapse, tmp_path / "whole")
     again = results(protocol, tmp_path / "killed")
     for method, runs in whole["ring"].items():
         for run, other in zip(runs, again["ring"][method], strict=True):
@@ -107,7 +110,7 @@ def test_differences_are_within_seeds():
         "historical averaging": [run(0, 6, 0.4), run(1, 0, 0, "the loss became NaN"), run(2, 7, 0.3)],
         "WGAN-GP": [],
     }
-    found = summary({"ring": runs})["ring"]
+    found = summary(WHOLE, {"ring": runs})["ring"]
     assert "WGAN-GP" not in found and found["GAN"]["differences"] == {}
     assert found["GAN"]["means"]["modes"].value == pytest.approx(19 / 3)
     assert found["packing by 2"]["differences"]["modes"].value == 1.5
@@ -119,9 +122,9 @@ def test_differences_are_within_seeds():
     # One that diverged has no modes, and all its samples in one place.
     lost = found["historical averaging"]["differences"]
     assert lost["modes"].value == -2 and lost["reverse KL"].value == pytest.approx((math.log(8) - 0.5) / 3)
-    cells = rows(summary({"ring": runs}))
+    cells = rows(WHOLE, summary(WHOLE, {"ring": runs}))
     assert cells[2][6] == "+1.7 [+0.2, +3.1]*" and cells[2][3] == "8.0 [8.0, 8.0]"
-    said = words(summary({"ring": runs}), "2 epochs for 400")
+    said = words(replace(WHOLE, epochs=2), summary(WHOLE, {"ring": runs}))
     assert "ring: historical averaging diverged in 1 of 3 runs, counted as no modes." in said
     assert f"ring: {VERDICTS[1]}: packing by 4." in said
     assert f"ring: {VERDICTS[2]}: packing by 2; historical averaging." in said
@@ -139,14 +142,14 @@ def test_what_is_said_of_a_remedy(modes, kl, said):
 
 
 def test_methods_have_equal_rows_and_updates_and_seeds_are_outermost():
-    protocol = Protocol(seeds=2, epochs=4)
+    protocol = replace(WHOLE, seeds=2, epochs=4)
     models = [protocol.model(method, 0) for method in METHODS]
     assert {m.batch_size / m.pack for m in models} == {100}
     assert {m.epochs / m.pack / m.k for m in models} == {4}
     order = list(protocol.runs())
     assert [seed for seed, _, _ in order] == [0] * 18 + [1] * 18
-    assert Protocol().shortened == "" and "2 seeds for 5" in protocol.shortened
-    assert Protocol.quick().shortened
+    assert WHOLE.shortened == "" and "2 seeds for 5" in protocol.shortened
+    assert ModeCollapse.quick().shortened
 
 
 def test_what_is_refused(tmp_path):
@@ -165,12 +168,12 @@ def test_what_is_refused(tmp_path):
 
 
 def test_a_folder_keeps_its_protocol(tmp_path, monkeypatch):
-    monkeypatch.setattr(mode_collapse, "METHODS", {"GAN": {}})
-    protocol = Protocol(("ring",), 1, 1, n=200, settings=TINY)
+    monkeypatch.setattr(ModeCollapse, "METHODS", {"GAN": {}})
+    protocol = ModeCollapse(("ring",), 1, 1, n=200, settings=TINY)
     train(protocol, tmp_path)
     with pytest.raises(ValueError, match=r"was made with epochs=1, not 2; the usual fix is another --out"):
-        train(Protocol(("ring",), 1, 2, n=200, settings=TINY), tmp_path)
-    more = Protocol(("ring",), 2, 1, n=200, settings=TINY)
+        train(ModeCollapse(("ring",), 1, 2, n=200, settings=TINY), tmp_path)
+    more = ModeCollapse(("ring",), 2, 1, n=200, settings=TINY)
     train(more, tmp_path)
     assert [run["seed"] for run in results(more, tmp_path)["ring"]["GAN"]] == [0, 1]
     (tmp_path / "ring" / "gan" / "0.json").write_text("{")

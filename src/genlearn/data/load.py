@@ -17,6 +17,7 @@ from .cache import Options, load_folder
 from .idx import PARZEN, load_idx
 from .part import Data
 from .sources import CIFAR10, IDX, cifar10_file, digits, names
+from .stacked import STACKED, stacked
 from .toys import DENSITIES, toy
 
 SPLITS = ("hash", PARZEN)
@@ -43,7 +44,7 @@ def load(
     image is grey; alpha composited on white ("keep" gives RGBA).
     split: "hash" keeps official sides and cuts the others by content; "parzen-2014" (mnist only) is
     train[0:50000], validation train[50000:60000].
-    n, seed: number of training rows and seed of a toy density (100,000 and 0).
+    n, seed: number of training rows and seed of a toy density (100,000 and 0), or of stacked MNIST (128,000 and 0).
     Raises ValueError, TypeError or OSError in one line: what was got, what was expected, the usual fix.
     """
     if isinstance(source, Data):
@@ -61,6 +62,8 @@ def load(
     name = str(source)
     if name in IDX:
         return load_idx(IDX[name], split)
+    if name == STACKED:
+        return stacked(load_idx(IDX["mnist"], "hash"), 128_000 if n is None else n, seed)
     return digits() if name == "digits" else toy(name, 100_000 if n is None else n, seed)
 
 
@@ -76,7 +79,7 @@ def _check(
     for option, value in {"size": size, "grey": grey, "alpha": None if alpha == "white" else alpha}.items():
         if path is None and value is not None:
             raise ValueError(f"{option}={value!r} prepares folders of images: {brief} is taken as it is; leave it out")
-    if n is not None and not (isinstance(source, str) and source in DENSITIES):
+    if n is not None and not (isinstance(source, str) and source in (*DENSITIES, STACKED)):
         raise ValueError(f"n={n} is the number of rows to draw from a toy density: {brief} is none; leave it out")
     if y is not None and not isinstance(source, (np.ndarray, Tensor)):
         raise ValueError(f"y goes with an array: the labels of {brief} come with it; leave it out")

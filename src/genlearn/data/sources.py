@@ -11,6 +11,7 @@ from .idx import IdxSet
 from .part import Data, Entry, PrepareReport
 from .places import data_folder
 from .split import describe, digests, parts, sides
+from .stacked import ABOUT, STACKED
 from .toys import DENSITIES
 
 DIGITS = tuple("0123456789")
@@ -118,7 +119,7 @@ def digits() -> Data:
 
 def names() -> list[str]:
     """The names of the catalogue, in its order."""
-    return ["digits", *IDX, CIFAR10.name, *DENSITIES]
+    return ["digits", *IDX, STACKED, CIFAR10.name, *DENSITIES]
 
 
 def catalogue() -> list[Entry]:
@@ -129,6 +130,7 @@ def catalogue() -> list[Entry]:
     return [
         Entry("digits", "handwritten digits", (1, 8, 8), 1797, "CC BY 4.0 (UCI)", "inside scikit-learn"),
         *(Entry(s.name, s.what, (1, 28, 28), s.n, s.licence, s.where()) for s in IDX.values()),
+        Entry(STACKED, ABOUT, (3, 28, 28), 153_600, MNIST_LICENCE, "drawn on demand from mnist"),
         Entry(CIFAR10.name, CIFAR10.what, (3, 32, 32), 60_000, CIFAR10.licence, cifar_where),
         *(Entry(k, what, (2,), 120_000, "none needed", "drawn on demand") for k, what in DENSITIES.items()),
     ]

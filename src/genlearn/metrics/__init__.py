@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .classification import error_rate
 from .likelihood import from_likelihoods, independent_pixels, likelihood_result, parzen, parzen_log_prob, pixel_moments
-from .modes import Coverage, histogram_kl, mode_coverage
+from .modes import Coverage, class_coverage, histogram_kl, mode_coverage
 from .neighbours import nearest, nearest_train
 from .protocol import METRICS, Likelihoods, Metric, Sample, Seeds, Subject, evaluate
 from .result import Result, bootstrap, mean, median, percentiles, resample
@@ -21,6 +21,7 @@ __all__ = [
     "Seeds",
     "Subject",
     "bootstrap",
+    "class_coverage",
     "error_rate",
     "evaluate",
     "from_likelihoods",

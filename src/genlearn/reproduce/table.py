@@ -1,4 +1,4 @@
-"""The results of mode collapse as one table, beside the published figures, and in words."""
+"""The results of an experiment as one table, beside the published figures, and in words."""
 
 from __future__ import annotations
 
@@ -6,58 +6,40 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from genlearn.data import modes
 from genlearn.metrics.seeds import Mean, over_seeds
 
-from .mode_collapse import PLAIN
+from .protocol import Protocol
 
 HEADS = (
     "set", "method", "seeds", "modes", "high quality, %", "reverse KL", "modes less GAN's", "reverse KL less GAN's",
     "published: modes; high quality, %; reverse KL",
 )  # fmt: skip
-# Lin et al. 2018 (PacGAN), table 1: means of 10 runs, ± their standard errors where we have them.
-PUBLISHED: Mapping[str, Mapping[str, str]] = {
-    "ring": {
-        "GAN": "6.3 ± 0.5; 98.2; 0.45",
-        "packing by 2": "7.9 ± 0.1; 95.6; 0.07",
-        "packing by 3": "7.8; 97.7; 0.10",
-        "packing by 4": "7.8; 95.9; 0.07",
-    },
-    "grid": {
-        "GAN": "17.3 ± 0.8; 94.8; 0.70",
-        "packing by 2": "23.8; 91.3; 0.13",
-        "packing by 3": "24.6; 94.2; 0.06",
-        "packing by 4": "24.8 ± 0.2; 93.6; 0.04",
-    },
-}
-SOURCES = (
-    "published: Lin et al. 2018 (PacGAN), table 1, 10 runs, ± standard error. Srivastava et al. 2017 (VEEGAN), other "
-    "nets, on the grid: GAN 3.3 modes, 0.5 % of high quality; unrolled GAN 23.6, 16 %; VEEGAN 24.6, 40 %."
-)
 SCORES = ("modes", "high quality", "reverse KL")
 Results = Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
 Summary = dict[str, dict[str, dict[str, Any]]]
 
 
-def scores(run: Mapping[str, Any], name: str) -> dict[str, float]:
+def scores(run: Mapping[str, Any], n_modes: int) -> dict[str, float]:
     """Modes, share of high quality in per cent and reverse KL at the end of a run; of one that diverged, the worst."""
     if run["diverged"]:
-        return dict(zip(SCORES, (0.0, 0.0, math.log(len(modes(name)[0]))), strict=True))
+        return dict(zip(SCORES, (0.0, 0.0, math.log(n_modes)), strict=True))
     last = run["looks"][-1]
     return dict(zip(SCORES, (last["hit"], 100 * last["high_quality"], last["reverse_kl"]), strict=True))
 
 
-def summary(results: Results) -> Summary:
-    """By set and method: the mean of each score over the seeds, and of its differences to the plain GAN's within seeds.
+def summary(protocol: Protocol, results: Results) -> Summary:
+    """By set and method: the mean of each score over the seeds, and of its differences to the plain one's within seeds.
 
     Methods without a run are left out; a difference is over the seeds that both have.
     """
     found: Summary = {name: {} for name in results}
     for name, methods in results.items():
-        ends = {m: {run["seed"]: scores(run, name) for run in runs} for m, runs in methods.items() if runs}
+        ends = {
+            m: {run["seed"]: scores(run, protocol.n_modes(name)) for run in runs} for m, runs in methods.items() if runs
+        }
         for method, own in ends.items():
-            both = [seed for seed in own if method != PLAIN and seed in ends.get(PLAIN, {})]
-            less = {k: [own[seed][k] - ends[PLAIN][seed][k] for seed in both] for k in SCORES if both}
+            both = [seed for seed in own if method != protocol.plain and seed in ends.get(protocol.plain, {})]
+            less = {k: [own[seed][k] - ends[protocol.plain][seed][k] for seed in both] for k in SCORES if both}
             found[name][method] = {
                 "seeds": len(own),
                 "diverged": sum(bool(run["diverged"]) for run in methods[method]),
@@ -67,7 +49,7 @@ def summary(results: Results) -> Summary:
     return found
 
 
-def rows(found: Summary) -> list[list[str]]:
+def rows(protocol: Protocol, found: Summary) -> list[list[str]]:
     """The lines of the table; a star stands at a difference whose interval excludes zero."""
     lines = []
     for name, methods in found.items():
@@ -75,7 +57,7 @@ def rows(found: Summary) -> list[list[str]]:
             mean, less = row["means"], row["differences"]
             cells = [shown(mean["modes"], 1), shown(mean["high quality"], 1), shown(mean["reverse KL"], 2)]
             cells += [shown(less[key], d, True) if less else "" for key, d in (("modes", 1), ("reverse KL", 2))]
-            lines.append([name, method, str(row["seeds"]), *cells, PUBLISHED.get(name, {}).get(method, "")])
+            lines.append([name, method, str(row["seeds"]), *cells, protocol.PUBLISHED.get(name, {}).get(method, "")])
     return lines
 
 
@@ -88,14 +70,14 @@ def shown(mean: Mean, digits: int, difference: bool = False) -> str:
     return text + ("*" if difference and mean.excludes_zero else "")
 
 
-def words(found: Summary, shortened: str) -> list[str]:
+def words(protocol: Protocol, found: Summary) -> list[str]:
     """What the table says: how it was made, and which remedy helps."""
-    said = [f"shortened: {shortened}." if shortened else "The published protocol."]
+    said = [f"shortened: {protocol.shortened}." if protocol.shortened else "The published protocol."]
     said.append(
         "means over the seeds with 95 % intervals of Student's t; differences within seeds (paired t), * where zero "
         "lies outside. Of 20 such intervals one excludes zero by chance."
     )
-    said.append(SOURCES)
+    said.append(protocol.SOURCES)
     for name, methods in found.items():
         verdicts: dict[str, list[str]] = {}
         for method, row in methods.items():
