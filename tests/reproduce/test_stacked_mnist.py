@@ -57,7 +57,7 @@ def test_modes_that_a_judge_reads():
     assert found.reverse_kl == pytest.approx(np.log(5) - 1.5 * np.log(2))
     assert class_coverage(np.arange(7), 7).reverse_kl == pytest.approx(0, abs=1e-12)
     for classes, good in (([], None), ([5], None), ([-1], None), ([1, 2], [True])):
-        with pytest.raises(ValueError, match="expected \\[n\\] in 0 .. 4"):
+        with pytest.raises(ValueError, match=r"expected \[n\] in 0 \.\. 4"):
             class_coverage(classes, 5, good)
 
 
