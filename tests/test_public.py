@@ -15,6 +15,7 @@ INTERNAL = {
         "check_level",
         "checked",
         "estimate",
+        "finer",
         "gibbs",
         "sweep",
         "thinned",

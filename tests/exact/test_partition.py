@@ -348,6 +348,40 @@ def test_the_interval_of_a_likelihood_is_the_other_way_round():
     assert LogZ(10.0, 9.0, 12.0).shift == (-2.0, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("found", "lengths"),
+    [
+        ([(0.1, 0.1)], [1451]),
+        ([(-0.1, 0.3), (0.0, 0.1)], [1451, 14_501]),
+        ([(-0.3, 0.1), (-3.0, 0.1)], [1451, 14_501]),
+        ([(9.0, 0.1), (3.0, 0.1), (0.5, 0.1)], [1451, 14_501, 58_001]),
+        ([(99.0, 0.1), (80.0, 0.1)], [1451, 14_501]),
+    ],
+)
+def test_temperatures_as_needed(monkeypatch, found, lengths):
+    """Every tenth first, all where they do not settle it, four times as many where a gap is left that may close."""
+    seen, left = [], iter(found)
+
+    def bracket(*args, betas, **rest):
+        assert (betas[0], betas[-1]) == (0, 1) and (betas.diff() > 0).all()
+        seen.append(len(betas))
+        gap, noise = next(left)
+        end = AIS(torch.zeros(1), 0.0, -noise, 0.0, 1.0)
+        return partition.Bracket(end, AIS(torch.zeros(1), gap, gap, gap, 1.0))
+
+    monkeypatch.setattr(partition, "bracket", bracket)
+    machine = torch.zeros(30, 40), torch.zeros(30), torch.zeros(40)
+    got = partition.log_partition(*machine, betas=salakhutdinov(), start=torch.zeros(1, 30))
+    assert seen == lengths
+    assert got.lower == -found[-1][1]
+    assert len(got.notes) == 1
+
+
+def test_finer_temperatures_hold_the_coarse_ones():
+    fine = partition.finer(torch.tensor([0.0, 0.2, 1.0]).double(), 4)
+    torch.testing.assert_close(fine, torch.tensor([0, 0.05, 0.1, 0.15, 0.2, 0.4, 0.6, 0.8, 1]).double())
+
+
 def test_large_machines_take_fewer_temperatures(monkeypatch):
     """A bound on the time: 14,501 temperatures up to 2^20 weights, then in proportion, never below 1,000."""
     full = salakhutdinov()
