@@ -247,7 +247,7 @@ class GenerativeEstimator(Capabilities):
         with torch.random.fork_rng([]):
             torch.default_generator.manual_seed(torchs)
             nets = self._build(shape, make_rng(ours))
-            if hasattr(self, "_prior"):
+            if hasattr(self, "_prior") and "prior" not in nets:
                 nets["prior"] = self._prior()
             return nets.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 

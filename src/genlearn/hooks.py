@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,13 @@ def can_sample(self: Any) -> bool:
 def can_classify(self: Any) -> bool:
     """Whether a model classifies; one that is not fitted yet will, if it is given labels."""
     return hasattr(self, "_classify") and (not hasattr(self, "nets_") or self._n_classes > 0)
+
+
+def bottleneck(model: Any) -> Callable[[Any], tuple[Any, Any]] | None:
+    """images -> (their codes, the images of those), of a fitted model whose codes are narrower than images."""
+    if not can("_encode", "_decode")(model) or model._n_features_out >= math.prod(model.border_.shape):
+        return None
+    return lambda x: (z := model.transform(x), model.inverse_transform(z))
 
 
 class Hooks:

@@ -23,6 +23,7 @@ from genlearn import __version__, registry
 from genlearn.data import Data, load
 from genlearn.estimator import GenerativeEstimator
 from genlearn.files import held, read_json, sweep, write_atomically
+from genlearn.hooks import bottleneck
 from genlearn.metrics import Result, evaluate
 from genlearn.monitors import GRADIENTS, choose
 from genlearn.parallel import world
@@ -283,6 +284,7 @@ class Run:
                 else None,
                 predict=model.predict if hasattr(model, "predict") else None,
                 labels=None if data.train.y is None or data.test.y is None else (data.train.y, data.test.y),
+                bottleneck=bottleneck(model),
                 metrics=metrics,
                 n_samples=n_samples,
                 seed=seed,

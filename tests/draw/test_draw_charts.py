@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from genlearn.draw import curves, heat, scatter
+from genlearn.draw import clouds, curves, heat, scatter
 
 ORANGE = np.array([213, 94, 0])
 SVG = "{http://www.w3.org/2000/svg}"
@@ -96,3 +96,19 @@ def test_rows_of_colours_are_where_their_names_are_and_on_a_logarithmic_scale():
     right = rgb[:, int(0.72 * rgb.shape[1])]
     white = (left.sum(1) < 700) & (right.sum(1) > 750)
     assert 20 < white.sum() < len(left) / 2  # the row that ends in 0, and it alone
+
+
+def test_classes_have_colours_and_names_where_their_points_are():
+    """Class 0 is blue, class 1 orange: each in its corner, in either panel as its points are there."""
+    y = np.repeat([0, 1], 500)
+    points = y[:, None] + 0.3 * np.random.default_rng(0).random((1000, 2))
+    png = clouds({"one": points, "two": points[::-1]}, y, ["a", "b"])
+    rgb = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+    blue, orange = rgb[..., 2] - rgb[..., 0] > 80, rgb[..., 0] - rgb[..., 2] > 80
+    middle = rgb.shape[1] // 2
+    for half, sign in ((slice(0, middle), 1), (slice(middle, None), -1)):
+        places = [np.argwhere(mask[:, half]).mean(0) for mask in (blue, orange)]
+        assert sign * (places[1] - places[0])[1] > 100  # to the right
+        assert sign * (places[0] - places[1])[0] > 100  # and up
+    assert clouds({"one": points}, y) != clouds({"one": points}, y, ["a", "b"])
+    assert clouds({"one": points}, y) == clouds({"one": points}, y, [0, 1])

@@ -10,8 +10,10 @@ import torch
 from scipy.linalg import subspace_angles
 
 from genlearn.data import load
+from genlearn.hooks import bottleneck
 from genlearn.losses.reconstruction import RECONSTRUCTIONS
 from genlearn.maths.rng import make_rng
+from genlearn.metrics import evaluate
 from genlearn.models.autoencoder import Autoencoder
 from genlearn.nets import MLP, TiedDecoder
 
@@ -40,6 +42,10 @@ def test_a_linear_autoencoder_is_principal_components(tied):
     model = Autoencoder(n_latent=k, tied=tied, epochs=2000, batch_size=400, learning_rate=rate, **LINEAR).fit(X)
     error = np.square(model.inverse_transform(model.transform(X)) - X).sum(1).mean()
     assert least * (1 - 1e-12) <= error < least * (1 + 1e-3)
+    parts = {"train": X, "valid": X, "test": X, "sample": None, "likelihoods": None}
+    (score,) = evaluate(**parts, bottleneck=bottleneck(model))
+    assert score.value == pytest.approx(error)
+    assert score.floor["3 principal components"] == pytest.approx(least)
     images = model.inverse_transform(np.concatenate([np.zeros((1, k)), np.eye(k)]))
     span = (images[1:] - images[0]).T
     assert np.rad2deg(subspace_angles(span, directions)).max() < 0.1
@@ -88,6 +94,7 @@ def test_a_tied_decoder_has_the_weights_of_the_encoder(sizes):
     for i, (w, b) in enumerate(zip(weights, decoder.biases, strict=True)):
         h = (h.tanh() if i else h) @ w + b
     torch.testing.assert_close(decoder(z, encoder), h)
+    torch.testing.assert_close(decoder(z, encoder, rng), h)  # no dropout unless asked for
     assert {p.ndim for p in decoder.parameters()} == {1}
 
 
@@ -120,7 +127,14 @@ def test_the_density_is_that_of_the_training_codes(density, digits, tmp_path):
 
 
 def test_what_does_not_go_together_is_refused_in_one_line(digits):
-    for options in ({"pretrain": True}, {"pretrain": True, "network": "conv"}, {"tied": True, "network": "conv"}):
+    sigmoid = {"pretrain": True, "activation": "sigmoid"}
+    for options in (
+        {"pretrain": True},
+        {**sigmoid, "network": "conv"},
+        {**sigmoid, "loss": "mse"},
+        {"tied": True, "network": "conv"},
+        {"dropout": 0.5, "network": "conv"},
+    ):
         with pytest.raises(ValueError, match="the usual fix is") as error:
             Autoencoder(**options).fit(digits)
         assert "\n" not in str(error.value)

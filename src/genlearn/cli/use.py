@@ -130,7 +130,7 @@ def _write(x: NDArray[Any], out: Path, reference: NDArray[Any] | None) -> None:
 def evaluate(
     runs: Runs,
     metrics: Annotated[
-        str | None, Option(help="Comma separated: error, likelihood, parzen, nearest [default: all].")
+        str | None, Option(help="Comma separated: error, likelihood, reconstruction, parzen, nearest [default: all].")
     ] = None,
     n: Annotated[int, Option("--n", min=1, help="Samples to draw for metrics of samples.")] = 10_000,
     seed: Annotated[int, Option(help="Seed of samples and of every resampling.")] = 0,

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from .images import as_pixels, filters, grid, pairs, png, titled
 
 if TYPE_CHECKING:
-    from .charts import bars, curves, curves_png, heat, scatter, scatters
+    from .charts import bars, clouds, curves, curves_png, heat, scatter, scatters
 
 __all__ = [
     "as_pixels",
     "bars",
+    "clouds",
     "curves",
     "curves_png",
     "filters",

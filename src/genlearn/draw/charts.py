@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.rcsetup import cycler
 from matplotlib.ticker import EngFormatter
 
@@ -90,6 +91,32 @@ def scatters(cells: Mapping[str, Mapping[str, Any]], reference: Mapping[str, Any
                 axes.spines[:].set(visible=True, color=PALE)
         for column, axes in zip(columns, squares[0], strict=True):
             axes.set_title(column, fontsize=9, color=INK)
+        return _png(figure)
+
+
+def clouds(panels: Mapping[str, Any], y: Any, names: Sequence[Any] = (), size: float = 2.8) -> bytes:
+    """Points [n, 2] of each panel side by side, a colour for each class y [n], as one PNG.
+
+    The name of class k (by default k) stands at the median of its points: colours alone would not tell ten classes
+    apart. Each panel has axes of its own; size: of a panel in inches.
+    """
+    y = np.asarray(y)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((size * len(panels), size + 0.3), layout="constrained")
+        FigureCanvasAgg(figure)
+        for (title, points), axes in zip(
+            panels.items(), figure.subplots(1, len(panels), squeeze=False)[0], strict=True
+        ):
+            points = np.asarray(points)
+            for k in np.unique(y):
+                mine = points[y == k]
+                axes.scatter(*mine.T, s=3, color=matplotlib.colormaps["tab10"](k % 10), alpha=0.7, linewidths=0)
+            for k in np.unique(y):
+                text = axes.text(*np.median(points[y == k], 0), str(names[k]) if len(names) else str(k), ha="center")
+                text.set(va="center", weight="bold", path_effects=[withStroke(linewidth=2, foreground="white")])
+            axes.set(xticks=[], yticks=[])
+            axes.set_title(title, fontsize=9, color=INK)
+            axes.spines[:].set(visible=True, color=PALE)
         return _png(figure)
 
 

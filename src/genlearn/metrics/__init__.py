@@ -6,12 +6,14 @@ from .classification import error_rate
 from .likelihood import from_likelihoods, independent_pixels, likelihood_result, parzen, parzen_log_prob, pixel_moments
 from .modes import Coverage, class_coverage, histogram_kl, mode_coverage
 from .neighbours import nearest, nearest_train
-from .protocol import METRICS, Likelihoods, Metric, Sample, Seeds, Subject, evaluate
+from .protocol import METRICS, Bottleneck, Likelihoods, Metric, Sample, Seeds, Subject, evaluate
+from .reconstruct import principal_images, reconstruction
 from .result import Result, bootstrap, mean, median, percentiles, resample
 from .seeds import Mean, over_seeds
 
 __all__ = [
     "METRICS",
+    "Bottleneck",
     "Coverage",
     "Likelihoods",
     "Mean",
@@ -38,5 +40,7 @@ __all__ = [
     "parzen_log_prob",
     "percentiles",
     "pixel_moments",
+    "principal_images",
+    "reconstruction",
     "resample",
 ]

@@ -15,6 +15,7 @@ from genlearn.words import unknown
 from .classification import error_rate
 from .likelihood import from_likelihoods, parzen
 from .neighbours import nearest_train
+from .reconstruct import reconstruction
 from .result import Result
 
 Sample: TypeAlias = Callable[[int, int], Any]
@@ -22,6 +23,9 @@ Sample: TypeAlias = Callable[[int, int], Any]
 
 Likelihoods: TypeAlias = Callable[[Any, int], dict[str, Likelihood]]
 """likelihoods(x, seed): log-likelihoods of images x [n, ...] by name."""
+
+Bottleneck: TypeAlias = Callable[[Any], tuple[Any, Any]]
+"""bottleneck(x): the codes [n, k] of images x [n, ...], and the images made of them again."""
 
 
 class Seeds(NamedTuple):
@@ -46,6 +50,7 @@ class Subject:
     likelihoods: Likelihoods | None
     predict: Callable[[Any], Any] | None
     labels: tuple[Any, Any] | None  # of train and test
+    bottleneck: Bottleneck | None
     n_samples: int
     seed: int
 
@@ -87,9 +92,16 @@ def _error(s: Subject) -> list[Result]:
     return [error_rate(s.predict(s.test), s.labels[1], s.labels[0])]
 
 
+def _reconstruction(s: Subject) -> list[Result]:
+    assert s.bottleneck is not None
+    codes, rebuilt = s.bottleneck(s.test)
+    return [reconstruction(rebuilt, codes.shape[1], s.train, s.test, s.seeds.metrics)]
+
+
 METRICS: dict[str, Metric] = {
     "error": Metric(("predict", "labels", "test"), _error),
     "likelihood": Metric(("likelihoods", "train", "test"), _likelihood),
+    "reconstruction": Metric(("bottleneck", "train", "test"), _reconstruction),
     "parzen": Metric(
         ("sample", "train", "valid", "test"),
         lambda s: [parzen(s.samples, s.valid, s.test, train=s.train, seed=s.seeds.metrics)],
@@ -109,6 +121,7 @@ def evaluate(
     likelihoods: Likelihoods | None,
     predict: Callable[[Any], Any] | None = None,
     labels: tuple[Any, Any] | None = None,
+    bottleneck: Bottleneck | None = None,
     metrics: Sequence[str] | None = None,
     n_samples: int = 10_000,
     seed: int = 0,
@@ -118,12 +131,12 @@ def evaluate(
 
     train, valid, test: images [n, ...], uint8 or floats in [0, 1]. sample(n, seed) gives n images of the same kind,
     drawn once; likelihoods(test, seed) log-likelihoods by name; predict(test) labels, to be held against `labels`,
-    those of train and of test. metrics: by default, all that are possible for this model. seed: of all that is random;
-    samples, likelihoods and the metrics' own choices get independent ones, spawned from it. keep(results of a metric)
-    is called as soon as they are there.
+    those of train and of test; bottleneck(test) codes narrower than images, and the images of those. metrics: by
+    default, all that are possible for this model. seed: of all that is random; samples, likelihoods and the metrics'
+    own choices get independent ones, spawned from it. keep(results of a metric) is called as soon as they are there.
     Raises ValueError for an unknown metric, or one that was asked for and is not possible.
     """
-    subject = Subject(train, valid, test, sample, likelihoods, predict, labels, n_samples, seed)
+    subject = Subject(train, valid, test, sample, likelihoods, predict, labels, bottleneck, n_samples, seed)
     for name in metrics or ():
         if name not in METRICS:
             raise ValueError(unknown("metric", name, METRICS))

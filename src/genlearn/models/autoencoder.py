@@ -33,9 +33,9 @@ class AutoencoderNets(AutoencodingNets, StackNets):
 class Autoencoder(Autoencoding):
     """Autoencoder: a narrow code z = f(x), and g(z), which must make x of it again: the least E loss(x, g(f(x))).
 
-    The code is linear, f and g are as deep as `hidden` says, or convolutional. `transform` gives codes,
-    `inverse_transform` the images of codes. An autoencoder is no density: so that it samples, one of codes is fitted
-    when it has learned, and g(z) drawn from it.
+    The code is linear, f and g are as deep as `hidden` says, or convolutional, as they are for images in colour by
+    default ("auto"). `transform` gives codes, `inverse_transform` the images of codes. An autoencoder is no density: so
+    that it samples, one of codes is fitted when it has learned, and g(z) drawn from it.
 
     `pretrain`: a stack of RBMs learns first, its top one with Gaussian hidden units of variance 1, the code. Unrolled,
     the stack is the encoder and its transposes the decoder, which back-propagation then moves (apart, unless `tied`);
@@ -58,13 +58,17 @@ class Autoencoder(Autoencoding):
         "tiny": {"hidden": (16,), "n_latent": 3, "n_components": 3, "epochs": 2},
     }
 
+    @property
+    def _dense(self) -> list[str]:
+        return [*super()._dense, *(["pretrain"] if self.pretrain else [])]
+
     def check_parameters(self) -> None:
         """As everywhere; and that RBMs become layers of sigmoid units, of pixels in [0, 1]."""
         super().check_parameters()
-        if self.pretrain and (self.network, self.activation, self.loss) != ("mlp", "sigmoid", "bce"):
+        if self.pretrain and (self.activation, self.loss) != ("sigmoid", "bce"):
             raise ValueError(
-                f"pretrain is True with network {self.network!r}, activation {self.activation!r} and loss "
-                f"{self.loss!r}, expected 'mlp', 'sigmoid' and 'bce'; the usual fix is activation='sigmoid'"
+                f"pretrain is True with activation {self.activation!r} and loss {self.loss!r}, expected 'sigmoid' and "
+                "'bce'; the usual fix is activation='sigmoid'"
             )
 
     def _build(self, shape: Shape, rng: torch.Generator) -> AutoencodingNets:

@@ -17,6 +17,7 @@ from genlearn.losses.reconstruction import RECONSTRUCTIONS, ReconstructionName
 from genlearn.maths.rng import Rng
 from genlearn.models.stack import init_glorot
 from genlearn.nets.conv import ConvDecoder, ConvEncoder, image_shape
+from genlearn.nets.init import Init
 from genlearn.nets.mlp import MLP, Activation
 from genlearn.nets.priors import CodeJitter, Density, DensityName, GaussianDensity, GaussianMixture
 from genlearn.nets.tied import TiedDecoder
@@ -86,33 +87,55 @@ class AutoencodingNets(Nets):
 class Autoencoding(Coding):
     """Encoder f and decoder g, its mirror, around a linear code, trained as one: E loss(x, g(f(x))).
 
+    Images in colour get convolutions by default ("auto"), where nothing asks for fully connected layers (`_dense`).
     hidden = () with mse is linear, and finds the span of the principal components (Baldi and Hornik 1989).
     """
 
     hidden: Annotated[tuple[int, ...], Range(1), "hidden layers of the encoder; the decoder mirrors them"] = (500, 250)
-    network: Annotated[Literal["mlp", "conv"], "fully connected or convolutional"] = "mlp"
+    network: Annotated[
+        Literal["auto", "mlp", "conv"], "fully connected or convolutional (auto: conv for images in colour)"
+    ] = "auto"
     width: Annotated[int, Range(1), "channels of the first convolution"] = 32
     activation: Annotated[Activation, "between fully connected layers"] = "relu"
+    dropout: Annotated[float, Range(0, 0.95), "probability to drop a hidden unit, while training (mlp)"] = 0.0
+    init: Annotated[Init | None, "law of the first weights (none: torch's, of sigmoid units Glorot and Bengio's)"] = (
+        None
+    )
     tied: Annotated[bool, "the decoder has the weights of the encoder, transposed (mlp)"] = False
+
+    @property
+    def _dense(self) -> list[str]:
+        """Parameters that are set to what only fully connected layers can do."""
+        return [name for name in ("tied", "dropout") if getattr(self, name)]
+
+    def _choices(self, shape: Shape) -> dict[str, str]:
+        colour = len(shape) == 3 and shape[0] > 1
+        return {"network": "conv" if colour and not self._dense else "mlp"} if self.network == "auto" else {}
 
     def check_parameters(self) -> None:
         """As everywhere; and what only fully connected layers can do."""
         super().check_parameters()
-        if self.tied and self.network != "mlp":
-            raise ValueError("tied is True with network 'conv', expected 'mlp'; the usual fix is tied=False")
+        if self._dense and self.network == "conv":
+            name = self._dense[0]
+            raise ValueError(
+                f"{name} is {getattr(self, name)!r} with network 'conv', expected 'mlp'; the usual fix is network='mlp'"
+            )
 
     def _build(self, shape: Shape, rng: torch.Generator) -> AutoencodingNets:
-        if self.network == "conv":
+        if self._choices(shape).get("network", self.network) == "conv":
             image = image_shape(shape)
-            return AutoencodingNets(
-                encoder=nn.Sequential(nn.Unflatten(1, image), ConvEncoder(image, self.width, self.n_latent)),
-                decoder=nn.Sequential(ConvDecoder(image, self.width, self.n_latent), nn.Flatten()),
+            nets = AutoencodingNets(
+                encoder=ConvEncoder(image, self.width, self.n_latent),
+                decoder=ConvDecoder(image, self.width, self.n_latent),
             )
-        sizes = (math.prod(shape), *self.hidden, self.n_latent)
-        decoder: nn.Module = (TiedDecoder if self.tied else MLP)(sizes[::-1], self.activation)
-        nets = AutoencodingNets(encoder=MLP(sizes, self.activation), decoder=decoder)
-        if self.activation == "sigmoid":
-            init_glorot(nets, rng)
+        else:
+            sizes = (math.prod(shape), *self.hidden, self.n_latent)
+            decoder = (TiedDecoder if self.tied else MLP)(sizes[::-1], self.activation, dropout=self.dropout)
+            nets = AutoencodingNets(encoder=MLP(sizes, self.activation, dropout=self.dropout), decoder=decoder)
+            if self.activation == "sigmoid":
+                init_glorot(nets, rng)
+        if self.init is not None:
+            Init.parse(str(self.init))(nets, rng)
         return nets
 
     def _stages(self, shape: Shape) -> Sequence[Stage]:
@@ -121,7 +144,7 @@ class Autoencoding(Coding):
 
     def _start(self, nets: AutoencodingNets, stream: Stream, rng: Rng) -> None:
         """The first images are the mean of the data."""
-        if self.network == "mlp":
+        if not isinstance(nets.decoder, ConvDecoder):
             *_, last = (p for p in nets.decoder.parameters() if p.ndim == 1)
             last.copy_(self._bias(stream.mean()))
 
@@ -129,15 +152,16 @@ class Autoencoding(Coding):
         """What the encoder is shown of images x [B, d]."""
         return x
 
-    def _out(self, nets: AutoencodingNets, z: Tensor) -> Tensor:
-        """The outputs of codes z [B, k] -> [B, d]."""
-        out: Tensor = nets.decoder(z, nets.encoder) if self.tied else nets.decoder(z)
-        return out
+    def _out(self, nets: AutoencodingNets, z: Tensor, rng: Rng | None = None) -> Tensor:
+        """The outputs of codes z [B, k] -> [B, d]; `rng` is for dropout."""
+        out: Tensor = nets.decoder(z, nets.encoder, rng) if self.tied else nets.decoder(z, rng)
+        return out.flatten(1)
 
     def _loss(self, nets: AutoencodingNets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
         """The mean cost of an image, all of its pixels together."""
         x = batch.x.flatten(1)
-        return RECONSTRUCTIONS[self.loss](x, self._out(nets, nets.encoder(self._input(x, rng)))).mean(), {}
+        z = nets.encoder(self._input(x, rng), rng)
+        return RECONSTRUCTIONS[self.loss](x, self._out(nets, z, rng)).mean(), {}
 
     def _encode(self, nets: AutoencodingNets, x: Tensor) -> Tensor:
         codes: Tensor = nets.encoder(x.flatten(1))

@@ -39,6 +39,15 @@ class ConditionalVAE(VAE):
     _uses_labels: ClassVar[bool] = True
     _needs_labels: ClassVar[bool] = True
 
+    def check_parameters(self) -> None:
+        """As everywhere; and that z is normal."""
+        super().check_parameters()
+        if self.prior != "normal":
+            raise ValueError(
+                f"prior is {self.prior!r}, expected 'normal' of a conditional VAE, whose encoder is told "
+                "classes; the usual fix is prior='normal', or VAE"
+            )
+
     @property
     def _n_features_out(self) -> int:
         return self.n_latent + self._n_classes

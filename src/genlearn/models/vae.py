@@ -19,7 +19,8 @@ from genlearn.maths.rng import Rng, bernoulli, make_rng, normal
 from genlearn.nets.conv import ConvDecoder, ConvEncoder, Pooling, image_shape
 from genlearn.nets.init import Init
 from genlearn.nets.mlp import MLP, Activation
-from genlearn.nets.priors import NormalPrior, Prior
+from genlearn.nets.priors import NormalPrior, Prior, spread
+from genlearn.nets.vamp import VampPrior
 from genlearn.parallel import all_sum
 from genlearn.parameters import Range
 from genlearn.train import Player, Schedule, Stage, Stream
@@ -38,7 +39,7 @@ class VAENets(Nets):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class VAE(Encoder, GenerativeEstimator):
-    """Variational autoencoder: p(x) = E_{z ~ N(0, I)} p(x | z), trained by the evidence lower bound (in nats)
+    """Variational autoencoder: p(x) = E_{z ~ p(z)} p(x | z), trained by the evidence lower bound (in nats)
 
     ELBO = E_{q(z | x)}[log p(x | z)] - beta KL(q(z | x) || p(z)),  q(z | x) = N(mean(x), diag exp(log_var(x))).
 
@@ -46,16 +47,23 @@ class VAE(Encoder, GenerativeEstimator):
     the batch, cost max(lambda, KL). With k > 1 it descends -log 1/k sum_i p(x, z_i) / q(z_i | x) instead, a tighter
     bound of -log p(x). The journal counts the active units, whose mean varies by more than 0.01 over the batch.
 
+    p(z) is N(0, I), or, with prior="vamp", the mixture 1/K sum_k q(z | u_k) of the encoder's own posteriors at K
+    pseudo-inputs, images that are learned with the nets (and begin at images of the data). The KL then is no closed
+    form, but log q(z | x) - log p(z) at the draws of z.
+
     p(x | z) is Bernoulli on [0, 1] pixels or Gaussian with one learned variance, which images in colour get by default
     ("auto"), with convolutions. `transform` gives the mean of
     q(z | x), `inverse_transform` E[x | z]; `score_samples` is the ELBO (beta = 1) with 16 fixed draws of the noise,
     shared by all rows; of binary pixels if Bernoulli, however it was trained (`binarize`).
 
     Kingma and Welling 2014, algorithm 1 and equation 10; Higgins et al. 2017 (beta); Burda et al. 2016 (k > 1, equation
-    8; active units, section 5.2); Bowman et al. 2016 (warm-up); Kingma et al. 2016 (free bits, equation 15).
+    8; active units, section 5.2); Bowman et al. 2016 (warm-up); Kingma et al. 2016 (free bits, equation 15); Tomczak
+    and Welling 2018 (the mixture prior).
     """
 
     n_latent: Annotated[int, Range(1), "dimensions of z"] = 20
+    prior: Annotated[Literal["normal", "vamp"], "law of z: N(0, I), or a mixture of q(z | pseudo-input)"] = "normal"
+    n_components: Annotated[int, Range(1), "pseudo-inputs of the mixture (vamp)"] = 100
     hidden: Annotated[tuple[int, ...], Range(1), "hidden layers of the encoder; the decoder mirrors them"] = (200, 200)
     network: Annotated[
         Literal["auto", "mlp", "conv"], "fully connected or convolutional (auto: conv for images in colour)"
@@ -84,6 +92,11 @@ class VAE(Encoder, GenerativeEstimator):
             raise ValueError(
                 f"k is {self.k} with beta {self.beta!r} and free_bits {self.free_bits}, expected 1 and 0: the "
                 "importance-weighted bound has no KL term to weigh; the usual fix is k=1"
+            )
+        if self.prior == "vamp" and self.free_bits:
+            raise ValueError(
+                f"free_bits is {self.free_bits} with prior 'vamp', expected 0: its KL is no sum over units; the usual "
+                "fix is free_bits=0"
             )
 
     def _choices(self, shape: Shape) -> dict[str, str]:
@@ -126,18 +139,23 @@ class VAE(Encoder, GenerativeEstimator):
             for net in (encoder, decoder):
                 Init.parse(str(self.init))(net, rng)
         bernoulli_pixels = chosen.get("likelihood", self.likelihood) == "bernoulli"
-        return VAENets(encoder=encoder, decoder=decoder, pixels=PixelBias(d, bernoulli_pixels))
+        nets = VAENets(encoder=encoder, decoder=decoder, pixels=PixelBias(d, bernoulli_pixels))
+        if self.prior == "vamp":
+            nets["prior"] = VampPrior(encoder, d, k, self.n_components, bernoulli_pixels)
+        return nets
 
     def _prior(self) -> Prior:
         return NormalPrior(self.n_latent)
 
     def _stages(self, shape: Shape) -> Sequence[Stage]:
-        owns = ("encoder", "decoder", "pixels")
+        owns = ("encoder", "decoder", "pixels", *(["prior"] if self.prior == "vamp" else []))
         return [Stage("learn", [Player("vae", owns, self._loss, self._optimizer())], self._budget(), start=self._start)]
 
     @staticmethod
     def _start(nets: VAENets, stream: Stream, rng: Rng) -> None:
         nets.pixels.fit(stream.mean(), None if nets.pixels.bernoulli else stream.variance())
+        if isinstance(nets.prior, VampPrior):
+            nets.prior.start(stream.serve(spread(stream.x, len(nets.prior.inputs))))
 
     def _binary(self, nets: VAENets, x: Tensor, rng: torch.Generator) -> Tensor:
         return bernoulli(x, rng) if self.binarize and nets.pixels.bernoulli else x
@@ -183,12 +201,16 @@ class VAE(Encoder, GenerativeEstimator):
                 log_q = log_normal(z, mean, 0.5 * log_var)
                 log_w.append(self._log_p(nets, x, z, y, rng) + self._log_prior(nets, z) - log_q)
             return -importance_bound(torch.stack(log_w)).mean(), logs
-        reconstruction = -self._log_p(nets, x, mean + sd * eps[0], y, rng).mean()
-        units = kl_by_unit(mean, log_var).mean(0)
-        kl = cost = units.sum()
-        if self.free_bits:
-            # Of all processes: the largest of a mean is no mean of largest ones.
-            cost = (all_sum(units) / n).clamp_min(self.free_bits).sum()
+        z = mean + sd * eps[0]
+        reconstruction = -self._log_p(nets, x, z, y, rng).mean()
+        if self.prior == "vamp":
+            kl = cost = (log_normal(z, mean, 0.5 * log_var) - self._log_prior(nets, z)).mean()
+        else:
+            units = kl_by_unit(mean, log_var).mean(0)
+            kl = cost = units.sum()
+            if self.free_bits:
+                # Of all processes: the largest of a mean is no mean of largest ones.
+                cost = (all_sum(units) / n).clamp_min(self.free_bits).sum()
         beta = Schedule.parse(self.beta)(batch.seen, batch.spent)
         return reconstruction + beta * cost, logs | {"reconstruction": reconstruction, "kl": kl}
 
@@ -202,7 +224,9 @@ class VAE(Encoder, GenerativeEstimator):
         return torch.stack(log_w)
 
     def _elbo(self, nets: VAENets, x: Tensor, noise: Tensor, y: Tensor | None = None) -> Tensor:
-        """The mean of log p(x | z) over the noise, minus the KL term in closed form [B]."""
+        """The mean of log p(x | z) over the noise, minus the KL term, in closed form where z is normal [B]."""
+        if self.prior == "vamp":
+            return self._log_weights(nets, x, noise).mean(0)
         mean, log_var = self._posterior(nets, x, y)
         sd = (0.5 * log_var).exp()
         fit = torch.stack([self._log_p(nets, x, mean + sd * eps, y) for eps in noise]).mean(0)

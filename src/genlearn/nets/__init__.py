@@ -31,6 +31,7 @@ from genlearn.nets.scale import Scale, Shares
 from genlearn.nets.stochastic import StochasticLayers
 from genlearn.nets.tied import TiedDecoder, TiedLayer
 from genlearn.nets.unet import TimedMLP, UNet
+from genlearn.nets.vamp import VampPrior
 
 __all__ = [
     "MLP",
@@ -81,6 +82,7 @@ __all__ = [
     "TimedMLP",
     "UNet",
     "UniformPrior",
+    "VampPrior",
     "activation",
     "dropout",
 ]

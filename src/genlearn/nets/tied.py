@@ -8,26 +8,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from genlearn.nets.mlp import MLP, activation
+from genlearn.nets.mlp import MLP, activation, dropout
 from genlearn.shapes import Float
 
 
 class TiedDecoder(nn.Module):
     """The layers of an MLP backwards, with its weights transposed and biases of its own: [B, k] -> [B, d].
 
-    sizes: its own, from the code to the images. An activation follows all layers but the last. It holds no weights: the
-    encoder comes with the codes.
+    sizes: its own, from the code to the images. An activation follows all layers but the last, then `dropout`, where
+    the caller gives `rng`. It holds no weights: the encoder comes with the codes.
     """
 
-    def __init__(self, sizes: Sequence[int], activation_name: str = "relu") -> None:
+    def __init__(self, sizes: Sequence[int], activation_name: str = "relu", *, dropout: float = 0.0) -> None:
         super().__init__()
         self.biases = nn.ParameterList(torch.zeros(n) for n in sizes[1:])
-        self.activation = activation(activation_name)
+        self.activation, self.dropout = activation(activation_name), dropout
 
-    def forward(self, z: Float[Tensor, "B k"], encoder: MLP) -> Float[Tensor, "B d"]:
+    def forward(
+        self, z: Float[Tensor, "B k"], encoder: MLP, rng: torch.Generator | None = None
+    ) -> Float[Tensor, "B d"]:
         """The outputs of codes z [B, k]."""
         for i, (layer, bias) in enumerate(zip(reversed(linears(encoder)), self.biases, strict=True)):
-            z = linear(z if i == 0 else self.activation(z), layer.weight.T, bias)
+            z = linear(dropout(self.activation(z), self.dropout, rng) if i else z, layer.weight.T, bias)
         return z
 
 

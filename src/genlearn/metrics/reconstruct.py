@@ -1,0 +1,66 @@
+"""What is lost when images pass through a code."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from torch import Tensor
+
+from genlearn.maths.rng import make_rng, spawn
+
+from .arrays import as_rows, same_width
+from .result import Result, bootstrap
+
+VALUES = 2**26  # of training images beyond so many numbers in all, as many as that, evenly spread, are analysed
+
+
+def principal_images(train: Any, test: Any, k: int, seed: int = 0) -> Tensor:
+    """Test images made again from k principal components of train: [n, d] float64, not clipped.
+
+        m + V V' (x - m),   m the mean of train, V [d, k] the leading eigenvectors of its covariance
+
+    Images [n, ...]. Large problems are solved by a randomised method that draws from `seed` (Halko et al. 2011).
+    Raises ValueError for images of different sizes.
+    """
+    x, most = as_rows(test, "test"), max(1, VALUES // max(1, math.prod(train.shape[1:])))
+    rows = as_rows(train[np.arange(min(len(train), most)) * len(train) // min(len(train), most)], "train")
+    same_width(train=rows, test=x)
+    pca = PCA(min(k, *rows.shape), random_state=seed).fit(rows.cpu().numpy())
+    return torch.from_numpy(pca.inverse_transform(pca.transform(x.cpu().numpy())))
+
+
+def reconstruction(rebuilt: Any, k: int, train: Any, test: Any, seed: int = 0) -> Result:
+    """Mean squared error of a test image made again from a code of k numbers: the sum over its pixels, in [0, 1].
+
+        1/n sum_i |x_i - y_i|^2,   test images x, `rebuilt` images y
+
+    Images [n, ...], uint8 or floats. The floor is k principal components of train, which no linear code of k numbers
+    beats on the images that it is fitted to; their images may leave [0, 1], so that where images are bytes, as answers
+    then are, it is given with their images clipped too. se and the bootstrap interval are over test images.
+    Hinton and Salakhutdinov 2006 (on MNIST 13.87 with 30 components, 3.00 with a deep autoencoder).
+    """
+    x, y = as_rows(test, "test"), as_rows(rebuilt, "rebuilt")
+    same_width(test=x, rebuilt=y)
+    analysis, resampling = spawn(seed, 2)
+    errors, linear = (x - y).square().sum(1).cpu(), principal_images(train, test, k, analysis % 2**32)
+    floor = {f"{k} principal component{'s' * (k > 1)}": _mean_square(x, linear)}
+    if torch.as_tensor(test).dtype == torch.uint8:
+        floor["the same, clipped"] = _mean_square(x, linear.clamp(0, 1))
+    return Result(
+        name="reconstruction",
+        value=float(errors.mean()),
+        n=len(errors),
+        unit="squared error",
+        se=float(errors.std()) / math.sqrt(len(errors)),
+        interval=bootstrap(errors, rng=make_rng(resampling)),
+        floor=floor,
+        details={"numbers": k},
+    )
+
+
+def _mean_square(x: Tensor, y: Tensor) -> float:
+    return float((x.cpu() - y).square().sum(1).mean())
