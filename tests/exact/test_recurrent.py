@@ -201,12 +201,17 @@ def test_a_mixture_of_logistics_is_the_difference_of_its_distribution():
     )
 
 
+def labels() -> np.ndarray:
+    """Unknown, or one of two classes."""
+    return np.random.default_rng(0).integers(-1, 2, 300)
+
+
 @pytest.fixture(scope="module", params=["pixels", "rows"])
 def fitted(request) -> AutoregressiveRNN:
     """A model of 3 x 3 images of two classes and unknown ones."""
-    rng = np.random.default_rng(0)
-    y = rng.integers(-1, 2, 300)
-    x = (rng.random((300, 3, 3)) < np.where(y[:, None, None] == 1, 0.8, 0.3)).astype(np.float64)
+    y = labels()
+    bright = np.where(y[:, None, None] == 1, 0.8, 0.3)
+    x = (np.random.default_rng(1).random((300, 3, 3)) < bright).astype(np.float64)
     return AutoregressiveRNN(
         order=request.param, n_hidden=6, n_units=3, epochs=5, precision="float64", random_state=0
     ).fit(x, y)
@@ -223,6 +228,20 @@ def test_with_classes_scores_sum_to_one_and_are_those_of_samples(fitted):
     assert np.abs(seen - p).max() < 5 * np.sqrt(p.max() / 20_000)
     assert abs(seen @ np.log(p) - p @ np.log(p)) < 0.05
     assert fitted.score_kind() == "exact"
+
+
+def test_predict_is_bayes_over_the_known_classes(fitted):
+    """p(y | x) p(x) = p(y) p(x | y), p(y) the shares of the labels that are known."""
+    shares = np.bincount(labels()[labels() >= 0]) / (labels() >= 0).sum()
+    k = torch.from_numpy(NINE).long().view(-1, *fitted._steps((1, 3, 3)))
+    given = [fitted.nets_.rnn.log_prob(k, torch.full((512,), y)).sum((1, 2)).detach().exp().numpy() for y in (0, 1)]
+    joint = shares * np.stack(given, 1)
+    p = fitted.predict_proba(NINE)
+    assert np.allclose(p, joint / joint.sum(1, keepdims=True), atol=1e-12)
+    assert np.allclose(joint.sum(1) @ p, shares, atol=1e-12)  # the mean of p(y | x) over x is p(y)
+    assert p.std(0).min() > 0.02
+    assert np.array_equal(fitted.predict(NINE), p.argmax(1))
+    assert fitted.score(NINE, p.argmax(1)) == 1
 
 
 def test_conditionals_are_ratios_of_sums(fitted):
