@@ -101,18 +101,30 @@ def test_a_code_that_is_not_chosen_is_moved_to_the_data(rule):
     assert (never.nearest(Z) == 0).all()
 
 
-def test_a_net_of_codes_gives_all_grids_a_probability_that_sums_to_one():
+@pytest.mark.parametrize("values", [1, 2])
+@pytest.mark.parametrize("n_classes", [0, 2])
+def test_a_net_of_codes_gives_all_grids_a_probability_that_sums_to_one(values, n_classes):
     torch.manual_seed(0)
-    prior = CodePrior(4, 5, "gru", 6).double()
+    prior = CodePrior(4, 5, "gru", 6, values, n_classes).double()
     with torch.no_grad():
         for p in prior.net.parameters():
-            p.add_(0.3 * torch.randn(p.shape, dtype=p.dtype))
+            p.add_(torch.randn(p.shape, dtype=p.dtype))
     grids = torch.tensor(list(product(range(5), repeat=4)), dtype=torch.float64)
+
+    def check(p, drawn):
+        assert p.sum().item() == pytest.approx(1, abs=1e-12)
+        seen = (drawn @ torch.tensor([125.0, 25, 5, 1]).double()).long().bincount(minlength=625) / len(drawn)
+        assert (seen - p).abs().max() < 5 * (p.max() / len(drawn)).sqrt()
+
     with torch.no_grad():
-        p = prior.log_prob(grids).exp()
-    assert p.sum().item() == pytest.approx(1, abs=1e-12)
-    seen = (prior.draw(20_000, make_rng(0)) @ torch.tensor([125.0, 25, 5, 1]).double()).long().bincount(minlength=625)
-    assert (seen / 20_000 - p).abs().max() < 5 * (p.max() / 20_000).sqrt()
+        if n_classes:
+            prior.shares.fit(torch.tensor([0, 1, 1, -1, 0, 1, 1, 1]))
+            given = {y: prior.log_prob_given(grids, torch.full((625,), y)).exp() for y in (0, 1, -1)}
+            check(given[0], prior.draw_classes(torch.zeros(10_000, dtype=torch.long), make_rng(1)))
+            mixed = (2 * given[0] + 5 * given[1] + given[-1]) / 8
+            assert torch.allclose(prior.log_prob(grids).exp(), mixed, atol=1e-12)
+            assert all((given[0] - given[y]).abs().max() > 0.02 for y in (1, -1))
+        check(prior.log_prob(grids).exp(), prior.draw(20_000, make_rng(0)))
 
 
 @pytest.mark.parametrize(("shape", "halvings"), [((1, 28, 28), 2), ((3, 7, 10), 2), ((1, 9, 5), 3), ((1, 8, 8), 1)])

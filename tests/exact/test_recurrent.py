@@ -201,12 +201,17 @@ def test_a_mixture_of_logistics_is_the_difference_of_its_distribution():
     )
 
 
+def labels() -> np.ndarray:
+    """Unknown, or one of two classes."""
+    return np.random.default_rng(0).integers(-1, 2, 300)
+
+
 @pytest.fixture(scope="module", params=["pixels", "rows"])
 def fitted(request) -> AutoregressiveRNN:
     """A model of 3 x 3 images of two classes and unknown ones."""
-    rng = np.random.default_rng(0)
-    y = rng.integers(-1, 2, 300)
-    x = (rng.random((300, 3, 3)) < np.where(y[:, None, None] == 1, 0.8, 0.3)).astype(np.float64)
+    y = labels()
+    bright = np.where(y[:, None, None] == 1, 0.8, 0.3)
+    x = (np.random.default_rng(1).random((300, 3, 3)) < bright).astype(np.float64)
     return AutoregressiveRNN(
         order=request.param, n_hidden=6, n_units=3, epochs=5, precision="float64", random_state=0
     ).fit(x, y)
@@ -223,6 +228,20 @@ def test_with_classes_scores_sum_to_one_and_are_those_of_samples(fitted):
     assert np.abs(seen - p).max() < 5 * np.sqrt(p.max() / 20_000)
     assert abs(seen @ np.log(p) - p @ np.log(p)) < 0.05
     assert fitted.score_kind() == "exact"
+
+
+def test_predict_is_bayes_over_the_known_classes(fitted):
+    """p(y | x) p(x) = p(y) p(x | y), p(y) the shares of the labels that are known."""
+    shares = np.bincount(labels()[labels() >= 0]) / (labels() >= 0).sum()
+    k = torch.from_numpy(NINE).long().view(-1, *fitted._steps((1, 3, 3)))
+    given = [fitted.nets_.rnn.log_prob(k, torch.full((512,), y)).sum((1, 2)).detach().exp().numpy() for y in (0, 1)]
+    joint = shares * np.stack(given, 1)
+    p = fitted.predict_proba(NINE)
+    assert np.allclose(p, joint / joint.sum(1, keepdims=True), atol=1e-12)
+    assert np.allclose(joint.sum(1) @ p, shares, atol=1e-12)  # the mean of p(y | x) over x is p(y)
+    assert p.std(0).min() > 0.02
+    assert np.array_equal(fitted.predict(NINE), p.argmax(1))
+    assert fitted.score(NINE, p.argmax(1)) == 1
 
 
 def test_conditionals_are_ratios_of_sums(fitted):
@@ -243,23 +262,26 @@ def test_completions_have_the_law_given_what_is_known(fitted):
     assert np.abs(seen - p / p.sum()).max() < 5 * 0.5 / np.sqrt(5_000)
 
 
+@pytest.mark.parametrize("order", SHAPES)
 @pytest.mark.parametrize("cell", CELLS)
-def test_the_gradient_over_time_is_that_of_small_changes(cell):
-    """d log p(k_T | ..) / d s_t by differences, s_t changed in the middle of the sequence."""
-    made, k = net(cell, "pixels"), ALL[[54321]].view(1, 16, 1)
-    x, t, eps = made.inputs(k), 11, 1e-6
+def test_the_gradient_over_time_is_that_of_small_changes(cell, order):
+    """d log p(k_T | ..) / d s_t by differences, s_t (of two layers) changed in the middle of the sequence."""
+    made, k = net(cell, order, n_layers=2), ALL[[54321, 777]].view(2, *SHAPES[order])
+    x, t, eps = made.inputs(k), SHAPES[order][0] - 3, 1e-6
+
+    def log_p(parts):
+        h, _ = made.cell(x[:, t + 1 :], tuple(parts) if len(parts) > 1 else parts[0])
+        theta = made.out(h[:, -1]).unflatten(1, made.bias.shape[1:]) + made.bias[-1]
+        if made.inside is not None:
+            theta = theta + made.inside(h[:, -1], made.values(k[:, -1]))
+        return made.law.log_prob(theta, k[:, -1]).sum(1)
+
     with torch.no_grad():
         _, state = made.cell(x[:, : t + 1])
-        parts = state if isinstance(state, tuple) else (state,)
-        squares = 0.0
-        for which in range(len(parts)):
-            for unit in range(5):
-                log_p = []
-                for sign in (1, -1):
-                    moved = [p.clone() for p in parts]
-                    moved[which][0, 0, unit] += sign * eps
-                    h, _ = made.cell(x[:, t + 1 :], tuple(moved) if len(moved) > 1 else moved[0])
-                    theta = made.out(h[:, -1:])[..., None] + made.bias[-1]
-                    log_p.append(made.law.log_prob(theta, k[:, -1:]).item())
-                squares += ((log_p[0] - log_p[1]) / (2 * eps)) ** 2
-    assert made.memory(k)[t].item() == pytest.approx(squares**0.5, rel=1e-5)
+        parts, squares = state if isinstance(state, tuple) else (state,), torch.zeros(2).double()
+        for part, layer, unit in product(range(len(parts)), range(2), range(5)):
+            moved = {sign: [p.clone() for p in parts] for sign in (1, -1)}
+            for sign in moved:
+                moved[sign][part][layer, :, unit] += sign * eps
+            squares += ((log_p(moved[1]) - log_p(moved[-1])) / (2 * eps)).square()
+    assert made.memory(k)[t].item() == pytest.approx(squares.sqrt().mean().item(), rel=1e-5)

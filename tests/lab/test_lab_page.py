@@ -16,6 +16,7 @@ from browser import BINARY, Browser
 from PIL import Image
 
 from genlearn import lab
+from genlearn.lab.contrastive import bars
 from genlearn.lab.mathml import mathml
 from genlearn.lab.page import figure
 from genlearn.lab.topic import limits
@@ -107,6 +108,19 @@ def test_every_topic_is_whole():
 def test_sample_numbers_say_their_n():
     for name in TRAINED - {"line"}:
         assert any("N = " in n.how and ("floor" in n.how or "data:" in n.how) for n in lab.TOPICS[name].numbers), name
+
+
+def test_floors_in_words_are_those_of_the_functions():
+    said = {(name, n.key): n.how for name, topic in lab.TOPICS.items() for n in topic.numbers}
+    _, counts = bars().unique(dim=0, return_counts=True)
+    for place, words in {
+        ("likelihood", "kl"): f"floor {lab.likelihood(0.0, 2, 0).kl:.4f} at theta = 0",
+        ("cd", "log_likelihood"): f"at most {-lab.entropy(counts.numpy() / 16):.3f}",
+        ("ring", "kl"): f"ceiling {math.log(8):.3f}",
+        ("line", "bound"): f"floor {-math.log(4):.3f}",
+        ("dirac", "radius"): f"from {math.sqrt(2):.3f}",
+    }.items():
+        assert words in said[place], place
 
 
 def test_a_topic_reads_its_controls_from_text():

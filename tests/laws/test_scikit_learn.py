@@ -22,6 +22,7 @@ EXPECTED = {
     "conditional-vae": UNKNOWN,
     "dbm": UNKNOWN,
     "dbn": UNKNOWN | UNTRAINED,
+    "rnn": UNKNOWN | UNTRAINED,
     "stacked-autoencoder": UNKNOWN,
     "stacked-rbm": UNKNOWN,
 }

@@ -99,7 +99,7 @@ GAMES = {
     "rnn-pixels": AutoregressiveRNN(cell="gru", order="pixels", n_hidden=8, bptt=20, ema=500.0, **COMMON),
     "rnn-rows": AutoregressiveRNN(output="logistics", n_hidden=8, n_units=3, n_layers=2, clip=1.0, **COMMON),
     "vqvae": VQVAE.from_preset("tiny", revive=0.5, ema=500.0, **COMMON),
-    "vqvae-loss": VQVAE.from_preset("tiny", codebook="loss", revive=0.5, **COMMON),
+    "vqvae-loss": VQVAE.from_preset("tiny", codebook="loss", revive=0.5, prior_order="rows", **COMMON),
     "proof": Proof(n_latent=3, hidden=(20,), ema=500.0, **COMMON),
     "gan-joint": GAN.from_preset(
         "goodfellow-2014", **{**COMMON, "hidden": (30,), "hidden_d": (20, 20), "learning_rate": 0.1}

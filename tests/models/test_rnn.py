@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from genlearn.data import load
+from genlearn.maths.rng import bernoulli_by_content
 from genlearn.metrics import independent_pixels
 from genlearn.models.rnn import AutoregressiveRNN
 
@@ -129,3 +131,16 @@ def test_classes_are_told_and_drawn(digits, digit_labels):
         drawn = model.sample(100, y=y, random_state=0).mean(0)
         assert np.square(means - drawn).sum((1, 2)).argmin() == y
     assert model.score_samples(x[1400:]).mean() > -20
+    assert model.score(x[1400:], digit_labels[1400:]) > 0.85
+
+
+def test_grey_pixels_are_drawn_before_a_binary_net_is_asked_about_them():
+    """The same ones for each question: those whose log-likelihood `score_samples` gives."""
+    x = np.random.default_rng(0).integers(0, 256, (60, 8, 8)).astype(np.uint8)
+    how = {"order": "pixels", "n_hidden": 3, "images": 60, "epochs": None, "random_state": 0, "precision": "float64"}
+    model = AutoregressiveRNN(**how).fit(x, np.arange(60) % 2)
+    drawn = 255 * bernoulli_by_content(torch.from_numpy(x).double() / 255).numpy().astype(np.uint8)
+    assert 0.4 < (drawn == 255).mean() < 0.6
+    for ask in (model.score_samples, model.conditionals, model.predict_log_proba, model.memory):
+        assert np.array_equal(ask(x), ask(drawn)), ask.__name__
+        assert not np.array_equal(ask(x), ask(np.where(x > 127, 255, 0).astype(np.uint8)))  # not the nearest ones

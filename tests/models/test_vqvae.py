@@ -37,6 +37,21 @@ def test_its_net_of_codes_beats_independent_codes(model, digits):
     assert np.abs(drawn.mean(0) - digits[:1400].mean(0).reshape(8, 8)).max() < 0.2
 
 
+def test_classes_are_told_to_the_net_of_codes_and_drawn(digits, digit_labels):
+    """Every third label is unknown; a step is a row of codes."""
+    x, y = digits[:1400].reshape(-1, 8, 8), np.where(np.arange(1400) % 3, digit_labels[:1400], -1)
+    how = {"epochs": 5, "prior_epochs": 20, "learning_rate": 5e-3, "prior_rate": 1e-2, "prior_order": "rows"}
+    model = VQVAE(**how, **HOW).fit(x, y)
+    assert model.nets_.prior.net.n_steps == 4
+    assert torch.allclose(
+        model.nets_.prior.shares.p[[0, -1]], torch.tensor([(y == 0).mean(), (y == -1).mean()]).float()
+    )
+    means = np.stack([x[digit_labels[:1400] == y].mean(0) for y in range(10)])
+    for y in (0, 1, 4):
+        drawn = model.sample(100, y=y, random_state=0).mean(0)
+        assert np.square(means - drawn).sum((1, 2)).argmin() == y
+
+
 def test_codes_out_of_range_and_images_that_are_none_are_refused(model, digits):
     with pytest.raises(ValueError, match="codes go from 0 to 32, expected whole numbers from 0 to 31"):
         model.inverse_transform([[0] * 15 + [32]])

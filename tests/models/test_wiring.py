@@ -290,14 +290,3 @@ def test_data_without_labels_are_named():
         ValueError, match="digits has no labels, expected classes; the usual fix is a sub-folder for each"
     ):
         ConditionalGAN(epochs=1).fit(bare)
-
-
-def test_grey_pixels_are_drawn_before_a_binary_net_is_asked_about_them():
-    """Of level 77 / 255 three in ten are 1; rounded, none would be."""
-    x = np.full((60, 8, 8), 77, np.uint8)
-    model = AutoregressiveRNN(order="pixels", n_hidden=3, images=60, epochs=None, random_state=0).fit(x)
-    seen, conditionals = [], model.nets_.rnn.conditionals
-    model.nets_.rnn.conditionals = lambda k, y=None: seen.append(k[:60].double().mean().item()) or conditionals(k, y)
-    x = np.random.default_rng(0).integers(70, 85, (60, 8, 8)).astype(np.uint8)  # images that differ, as their noise
-    model.conditionals(x)
-    assert seen[0] == pytest.approx(0.3, abs=0.03)

@@ -45,6 +45,7 @@ class AutoregressiveRNN(GenerativeEstimator):
     bptt: gradients reach back over so many steps at most, the state is carried over (none: to the first one). clip: the
     largest norm of a gradient. With labels (-1 where unknown) the net is told the class: `sample(y=...)` draws one,
     without y classes are drawn by their shares in the data, and p(x) = sum_y p(y) p(x | y) is that of such samples.
+    `predict` is by Bayes: p(y | x) = p(y) p(x | y) / sum over the known classes, exactly.
 
     `score_samples` is log p(x) in nats; `log_likelihoods` adds the bits per dimension; grey pixels count as the nearest
     of the 256 levels. `sample` draws each pixel once, from p^(1 / temperature). `complete` takes the first pixels in
@@ -126,6 +127,10 @@ class AutoregressiveRNN(GenerativeEstimator):
         """The nearest levels of pixels in [0, 1]: [B, ...] -> [B, T, D]."""
         return (self._sequence(x) * (nets.rnn.law.n_levels - 1)).round().long()
 
+    def _seen(self, nets: RNNNets, x: Tensor) -> Tensor:
+        """The levels that `score_samples` sees: grey pixels are drawn first where the net's are binary."""
+        return self._levels(nets, bernoulli_by_content(x) if self.output == "binary" else x)
+
     # --- training
 
     def _start(self, nets: RNNNets, stream: Stream, rng: Rng) -> None:
@@ -183,6 +188,10 @@ class AutoregressiveRNN(GenerativeEstimator):
         d = x[0].numel()
         note = f"That is {bits(float(values.double().mean()), d):.3f} bits per dimension ({d:,} values)."
         return {"exact": Likelihood(values, "exact", law=self._law, notes=(note,))}
+
+    def _classify(self, nets: RNNNets, x: Tensor) -> Tensor:
+        """log p(y | x) = log p(y) + log p(x | y) - log sum, over the known classes."""
+        return self._by_class(nets, self._seen(nets, x))[:, :-1].log_softmax(1)
 
     # --- samples
 
@@ -253,7 +262,7 @@ class AutoregressiveRNN(GenerativeEstimator):
         trained: Any = self._nets(nets)
 
         def expected(x: Tensor) -> Tensor:
-            k = self._levels(trained, bernoulli_by_content(x) if self.output == "binary" else x)
+            k = self._seen(trained, x)
             log_p, mean = zip(*(trained.rnn.conditionals(k, y) for y in self._classes(k)), strict=True)
             # p(y | x_1 .. x_(i-1)), by the sums of what comes before i.
             told = torch.stack(log_p, -1).flatten(1, 2)
@@ -269,8 +278,5 @@ class AutoregressiveRNN(GenerativeEstimator):
         Where it falls towards 0 on the way back, gradients vanish: nothing is learned from so far.
         """
         trained: Any = self._nets(nets)
-        x = self._inside(self._read(X), trained)
-        norms: Tensor = trained.rnn.memory(
-            self._levels(trained, bernoulli_by_content(x) if self.output == "binary" else x)
-        )
+        norms: Tensor = trained.rnn.memory(self._seen(trained, self._inside(self._read(X), trained)))
         return norms.cpu().numpy()

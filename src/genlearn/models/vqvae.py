@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -45,7 +45,8 @@ class VQVAE(Encoder, GenerativeEstimator):
     use, stands in the journal. `transform` gives the codes k, row by row, `inverse_transform` the images of codes.
 
     Then, as a second stage (`prior_*`), a recurrent net learns p(k) of the grids in raster order, exactly, as an
-    `AutoregressiveRNN` that of pixels; `sample` draws codes from it and decodes them.
+    `AutoregressiveRNN` that of pixels; `sample` draws codes from it and decodes them. With labels (-1 where unknown) it
+    is told the class of the image: `sample(y=...)` draws one; the codes themselves know nothing of classes.
 
     Van den Oord, Vinyals and Kavukcuoglu 2017.
     """
@@ -59,6 +60,7 @@ class VQVAE(Encoder, GenerativeEstimator):
     revive: Annotated[float, Range(0, 1), "share of the mean use below which a code is moved (0: never)"] = 0.05
     commitment: Annotated[float, Range(0), "weight of the distance of z from its code, beta"] = 0.25
     prior_cell: Annotated[Cell, "recurrent net of the codes"] = "lstm"
+    prior_order: Annotated[Literal["codes", "rows"], "what a step of it is: a code, or a row of them"] = "codes"
     prior_hidden: Annotated[int, Range(1), "units of its state"] = 256
     prior_epochs: Annotated[float, Range(0, open=True), "passes over the data of its stage"] = 10
     prior_rate: Annotated[float | Schedule, Range(0, open=True), "its step size, or its schedule in images"] = 2e-3
@@ -68,6 +70,8 @@ class VQVAE(Encoder, GenerativeEstimator):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "tiny": {"n_codes": 16, "n_latent": 4, "halvings": 1, "width": 8, "prior_hidden": 8, "prior_epochs": 1}
     }
+
+    _uses_labels: ClassVar[bool] = True
 
     def _grid(self, shape: Shape) -> tuple[int, int]:
         return grid_size(image_shape(shape), self.halvings)
@@ -84,7 +88,9 @@ class VQVAE(Encoder, GenerativeEstimator):
         )
 
     def _prior(self) -> CodePrior:
-        return CodePrior(self._n_features_out, self.n_codes, self.prior_cell, self.prior_hidden)
+        values = self._grid(self.border_.inner_shape)[1] if self.prior_order == "rows" else 1
+        sizes = (self._n_features_out, self.n_codes, self.prior_cell, self.prior_hidden)
+        return CodePrior(*sizes, values, self._n_classes)
 
     def _stages(self, shape: Shape) -> Sequence[Stage]:
         owns = ("encoder", "decoder", *(["codebook"] if self.codebook == "loss" else []))
@@ -138,12 +144,14 @@ class VQVAE(Encoder, GenerativeEstimator):
     def _start_prior(self, nets: VQVAENets, stream: Stream, rng: Rng) -> None:
         """Independent codes first, of the shares in the data."""
         shares = stream.mean(lambda x: one_hot(self._codes(nets, x), self.n_codes).to(x.dtype))
-        nets.prior.net.start(shares[:, None])
+        nets.prior.net.start(shares.unflatten(0, (nets.prior.net.n_steps, -1)))
+        if nets.prior.shares is not None and stream.y is not None:
+            nets.prior.shares.fit(stream.y)
 
-    @staticmethod
-    def _loss_prior(nets: VQVAENets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
-        """-log p(k) in nats an image."""
-        return -nets.prior.log_prob(batch.x).mean(), {}
+    def _loss_prior(self, nets: VQVAENets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
+        """-log p(k | y) in nats an image."""
+        y = batch.y if self._n_classes else None
+        return -nets.prior.log_prob_given(batch.x, y).mean(), {}
 
     # --- capabilities
 
@@ -158,6 +166,9 @@ class VQVAE(Encoder, GenerativeEstimator):
                 "transform"
             )
         return self._picture(nets, nets.codebook.vectors[k.flatten()]).flatten(1)
+
+    def _sample_class(self, nets: VQVAENets, y: Tensor, rng: torch.Generator) -> Tensor:
+        return self._decode(nets, nets.prior.draw_classes(y, rng))
 
     def perplexity(self, X: Any, *, nets: Nets | None = None) -> float:
         """How many codes images X [n, ...] use: exp of the entropy of their shares, 1 to `n_codes`."""

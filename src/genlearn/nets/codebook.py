@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch.nn.functional import mse_loss, pad, relu
 from genlearn.nets.levels import CategoricalLevels
 from genlearn.nets.priors import Prior
 from genlearn.nets.recurrent import Autoregressive, Cell
+from genlearn.nets.scale import Shares
 from genlearn.parallel import all_sum, gather_rows
 from genlearn.shapes import Float, Int
 
@@ -163,16 +164,36 @@ class GridDecoder(nn.Module):
 
 
 class CodePrior(Prior):
-    """The law of n codes k in 0 .. K - 1, in raster order, by a recurrent net: codes [n, d] are whole numbers."""
+    """The law of a grid of codes k in 0 .. K - 1, in raster order, by a recurrent net: codes [n, d] are whole numbers.
 
-    def __init__(self, n: int, n_codes: int, cell: Cell, n_hidden: int) -> None:
+    A step of the net is `values` codes. With classes p(k) = sum_y p(y) p(k | y), y by its share, -1 where unknown.
+    """
+
+    def __init__(self, n: int, n_codes: int, cell: Cell, n_hidden: int, values: int = 1, n_classes: int = 0) -> None:
         super().__init__(n)
-        self.net = Autoregressive(CategoricalLevels(n_codes), n, 1, cell=cell, n_hidden=n_hidden, embedded=True)
+        how: dict[str, Any] = {"cell": cell, "n_hidden": n_hidden, "n_classes": n_classes}
+        self.net = Autoregressive(CategoricalLevels(n_codes), n // values, values, embedded=True, **how)
+        self.shares = Shares(n_classes) if n_classes else None
 
     def draw(self, n: int, rng: torch.Generator) -> Float[Tensor, "{n} d"]:
         """n independent grids of codes [n, d]."""
-        return self.net.draw(n, rng)[..., 0].to(self.mean.dtype)
+        return self._draw(n, rng, None if self.shares is None else self.shares.draw(n, rng))
+
+    def draw_classes(self, y: Int[Tensor, "n"], rng: torch.Generator) -> Float[Tensor, "n d"]:
+        """A grid of each of the classes y [n]."""
+        return self._draw(len(y), rng, y)
+
+    def _draw(self, n: int, rng: torch.Generator, y: Tensor | None) -> Tensor:
+        return self.net.draw(n, rng, y).flatten(1).to(self.mean.dtype)
 
     def log_prob(self, z: Float[Tensor, "n d"]) -> Float[Tensor, "n"]:
         """log p(z) in nats, exactly: [n, d] -> [n]."""
-        return self.net.log_prob(z.long()[..., None]).sum((1, 2))
+        if self.shares is None:
+            return self.log_prob_given(z)
+        classes = (z.new_full((len(z),), y, dtype=torch.long) for y in (*range(len(self.shares.p) - 1), -1))
+        by_class = torch.stack([self.log_prob_given(z, y) for y in classes], 1)
+        return (self.shares.p.log() + by_class).logsumexp(1)
+
+    def log_prob_given(self, z: Float[Tensor, "n d"], y: Int[Tensor, "n"] | None = None) -> Float[Tensor, "n"]:
+        """log p(z | y) in nats, y [n] in -1 .. classes - 1, none: unknown."""
+        return self.net.log_prob(z.long().unflatten(1, (self.net.n_steps, -1)), y).sum((1, 2))

@@ -20,37 +20,39 @@ CONTEXT = 16  # numbers that tell the net which step it is at, and the class
 
 
 class Inside(nn.Module):
-    """What the values x [.., D] of one step tell of one another, given the state h [.., H]: it adds to theta_j
+    """What the values x_1 .. x_D of one step tell of one another, given the state h [.., H]: it adds to theta_j
 
     W_j relu(c + U h + V x),  masked so that theta_j depends on x_1 .. x_(j-1) alone:
 
-    `units` hidden units of each degree m = 0 .. D - 1 see the first m values, and feed the theta_j with j > m.
+    `units` hidden units of each degree m = 0 .. D - 1 see the first m values, and feed the theta_j with j > m. A value
+    is a number, or a vector of `size` numbers.
     A masked autoencoder (Germain et al. 2015, equations 8 and 9) under a recurrent net, as NADE is in the RNN-NADE of
     Boulanger-Lewandowski et al. 2012. D is 2 at least.
     """
 
     degrees: Tensor
 
-    def __init__(self, n_hidden: int, n_values: int, n_parameters: int, units: int) -> None:
+    def __init__(self, n_hidden: int, n_values: int, n_parameters: int, units: int, size: int = 1) -> None:
         super().__init__()
         degrees = torch.arange(n_values).repeat_interleave(units)
         self.U = nn.Linear(n_hidden, len(degrees))
-        self.V = nn.Linear(n_values, len(degrees), bias=False)
+        self.V = nn.Linear(n_values * size, len(degrees), bias=False)
         self.W = nn.Linear(len(degrees), n_values * n_parameters, bias=False)
-        self.units, self.n_parameters = units, n_parameters
+        self.units, self.n_parameters, self.size = units, n_parameters, size
         self.register_buffer("degrees", degrees, persistent=False)
 
-    def forward(self, h: Float[Tensor, "*b H"], x: Float[Tensor, "*b D"]) -> Float[Tensor, "*b D P"]:
-        """What is added to theta of every value: [..., H], [..., D] -> [..., D, P]."""
-        place = torch.arange(x.shape[-1], device=x.device)
-        V = self.V.weight * (self.degrees[:, None] > place)
+    def forward(self, h: Float[Tensor, "*b H"], x: Float[Tensor, "*b Ds"]) -> Float[Tensor, "*b D P"]:
+        """What is added to theta of every value: [..., H], [..., D size] -> [..., D, P]."""
+        place = torch.arange(x.shape[-1] // self.size, device=x.device)
+        V = self.V.weight * (self.degrees[:, None] > place.repeat_interleave(self.size))
         W = self.W.weight * (self.degrees <= place.repeat_interleave(self.n_parameters)[:, None])
         theta: Tensor = linear(relu(self.U(h) + linear(x, V)), W).unflatten(-1, (-1, self.n_parameters))
         return theta
 
-    def seen(self, a: Float[Tensor, "n K"], j: int, x: Float[Tensor, "n"]) -> Float[Tensor, "n K"]:
-        """The sums a of the units, which begin as U h + c, after value j, x [n]: no value is summed twice."""
-        return torch.addcmul(a, x[:, None], self.V.weight[:, j] * (self.degrees > j))
+    def seen(self, a: Float[Tensor, "n K"], j: int, x: Float[Tensor, "n s"]) -> Float[Tensor, "n K"]:
+        """The sums a of the units, which begin as U h + c, after value j, x [n, size]: no value is summed twice."""
+        V = self.V.weight[:, j * self.size : (j + 1) * self.size] * (self.degrees > j)[:, None]
+        return torch.addmm(a, x, V.T)
 
     def theta(self, a: Float[Tensor, "n K"], j: int) -> Float[Tensor, "n P"]:
         """What is added to theta_j, from the sums after the values before j."""
@@ -89,10 +91,10 @@ class Autoregressive(nn.Module):
         self.embedding = nn.Embedding(law.n_levels, CONTEXT) if embedded else None
         self.steps = nn.Parameter(0.1 * torch.randn(n_steps, CONTEXT))
         self.labels = Labels(n_classes, CONTEXT) if n_classes else None
-        n_in = n_values * (CONTEXT if embedded else 1) + CONTEXT
-        self.cell = CELLS[cell](n_in, n_hidden, n_layers, batch_first=True)
+        size = CONTEXT if embedded else 1
+        self.cell = CELLS[cell](n_values * size + CONTEXT, n_hidden, n_layers, batch_first=True)
         self.out = nn.Linear(n_hidden, n_values * law.n_parameters, bias=False)
-        self.inside = Inside(n_hidden, n_values, law.n_parameters, units) if n_values > 1 else None
+        self.inside = Inside(n_hidden, n_values, law.n_parameters, units, size) if n_values > 1 else None
         self.bias = nn.Parameter(torch.zeros(n_steps, n_values, law.n_parameters))
         if cell != "rnn":
             for layer in range(n_layers):
@@ -187,7 +189,7 @@ class Autoregressive(nn.Module):
                 drawn = self.law.draw(theta_j, rng, temperature)
                 k[:, t, j] = drawn if given is None else torch.where(given[1][:, t, j], given[0][:, t, j], drawn)
                 if self.inside is not None:
-                    a = self.inside.seen(a, j, self.values(k[:, t, j : j + 1])[:, 0])
+                    a = self.inside.seen(a, j, self.values(k[:, t, j : j + 1]))
             x = self.values(k[:, t])
         return k
 

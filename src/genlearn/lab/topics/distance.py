@@ -12,9 +12,9 @@ from genlearn.lab.games import start_of_training
 from genlearn.lab.optimality import generator_gradients, logit_gradients
 from genlearn.lab.supports import CELL, sliding_laws, supports
 from genlearn.lab.topic import Control, Mark, Number, Panel, Topic
-from genlearn.lab.topics.common import EXACT, QUADRATURE, SEEDS, W, X
+from genlearn.lab.topics.common import EXACT, QUADRATURE, SEEDS, W, X, over_training
 
-LOGITS = np.linspace(-10, 10, 161)
+LOGITS = np.linspace(-18, 10, 225)
 SHIFTS = np.arange(0, 6.01, 0.25)
 
 
@@ -39,9 +39,10 @@ def _saturation(mean: float) -> dict[str, Any]:
 SATURATION = Topic(
     "saturation",
     "Saturation: two losses for the generator",
-    "p_data = N(0, 1), p_g = N(m, 1), and D = D*. At the start m is large, D is sure, and log(1 - D) is flat: its "
-    "gradient in m vanishes just where the generator has farthest to go. -log D has the same sign everywhere and "
-    "a gradient that grows with m. The first descends 2 JSD, the second KL(p_g, p_data) - 2 JSD.",
+    "p_data = N(0, 1), the generator is G(z) = m + z, so p_g = N(m, 1), and D = D*. At the start m is large, D is sure "
+    "that samples are fake, and log(1 - D) is flat there: its gradient in m vanishes just where the generator has "
+    "farthest to go. The gradient of -log D points the same way and grows with m. At D* the first is the gradient of "
+    "2 JSD, the second that of KL(p_g, p_data) - 2 JSD.",
     (
         r"\frac{\partial}{\partial a} \log(1 - \sigma(a)) = -\sigma(a) \quad "
         r"\frac{\partial}{\partial a} [-\log \sigma(a)] = -(1 - \sigma(a))",
@@ -91,19 +92,16 @@ print(result)""",
 
 
 def _start(seed: int, round: int) -> dict[str, Any]:
-    frames = start_of_training(seed)
-    curves = {k: np.array([getattr(f, k) for f in frames]) for k in frames[0]._fields}
-    rounds = 20 * np.arange(len(frames))
-    return frames[round // 20]._asdict() | {f"all_{k}": v for k, v in curves.items()} | {"rounds": rounds, "at": round}
+    return over_training(start_of_training(seed), 20, round, ("saturating", "non_saturating", "d_data", "d_g"))
 
 
 START = Topic(
     "start",
     "The start of training, with networks",
-    "The same with two small networks: the generator is fresh and stays as it is, D alone learns, round after round. "
-    "D gets steeper, which lengthens both gradients; but that of log(1 - D) carries the factor D(G(z)), by now about "
-    ".01, that of -log D the factor 1 - D(G(z)), about 1: the second is tens of times longer, when the generator needs "
-    "it most.",
+    "Saturation with two small networks: G is fresh and stays as it is, D alone learns, round after round. D gets "
+    "steeper, which lengthens both gradients; but that of log(1 - D) carries the factor D(G(z)), after 200 rounds "
+    "about .01, that of -log D the factor 1 - D(G(z)), about 1: the second is tens of times longer, when the generator "
+    "needs it most.",
     (
         r"\lVert \frac{\partial}{\partial G} E_z \log(1 - D(G(z))) \rVert \quad "
         r"\lVert \frac{\partial}{\partial G} E_z [-\log D(G(z))] \rVert",
@@ -176,9 +174,10 @@ SUPPORTS = Topic(
     "JSD against W1, as supports slide apart",
     "Two laws of the same shape, one shifted. As soon as they no longer overlap JSD is log 2 whatever the distance: a "
     "generator that descends it gets no gradient. W1 keeps its slope of 1. Points are the parallel lines of "
-    "Arjovsky et al., seen from their end: there JSD jumps at once.",
+    "Arjovsky et al., seen from their end: there JSD jumps from 0 to log 2 at once. For every s but 0 q misses some of "
+    "p, and KL is infinite.",
     (
-        r"\JSD = \min(| s |, 1) \log 2 \quad W_1 = | s | \quad \KL = \infty",
+        r"intervals : \JSD = \min(| s |, 1) \log 2 \quad W_1 = | s | \quad \KL = \infty",
         r"V(D^*, G) = -\log 4 + 2 \JSD \to 0",
     ),
     (

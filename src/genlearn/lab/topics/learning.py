@@ -30,10 +30,11 @@ def _contrastive(seed: int, steps: int, k: int) -> dict[str, Any]:
 CONTRASTIVE = Topic(
     "cd",
     "The bias of contrastive divergence",
-    "CD-k stops the chain after k steps and follows the wrong direction by a bias. Here nothing is sampled: an RBM of "
-    "9 + 6 units learns bars of 3 x 3 pixels, and the law of the chain after k steps is a product of matrices over "
-    "all 512 images. A fresh RBM mixes in a step, and CD-1 is all but right; as it learns, the chain slows down (its "
-    "second eigenvalue goes to 1), and CD-1 points elsewhere.",
+    "Maximum likelihood follows the difference of two means of v h', over the data and over the model; CD-k "
+    "takes for the second where chains from the data are after k steps, and so has a bias. Here nothing is sampled: an "
+    "RBM of 9 + 6 units learns bars of 3 x 3 pixels, and the law of the chain after k steps is a product of matrices "
+    "over all 512 images. A fresh RBM mixes in a step, and CD-1 is all but right; as it learns, the chain slows down "
+    "(its second eigenvalue goes to 1), and CD-1 points elsewhere.",
     (
         r"\frac{\partial \log p}{\partial W} = \langle v h' \rangle_{data} - \langle v h' \rangle_{model} \quad "
         r"CD_k = \langle v h' \rangle_{data} - \langle v h' \rangle_{data T^k}",
@@ -86,13 +87,13 @@ def _depth(activation: str, normalisation: str, residual: bool, depth: int) -> d
 DEPTH = Topic(
     "depth",
     "Where the gradient goes: depth",
-    "The gradient of a fresh network, layer by layer, 1 at the top. Sigmoid' is at most 1/4: after 16 layers nothing "
-    "is left to learn from. Tanh is far better, ReLU with weights of twice the variance keeps it, batch normalisation "
-    "rescues even the sigmoid, and a residual connection lets the gradient pass around each layer (without "
-    "normalisation the sum grows, and the gradient with it).",
+    "The gradient of a fresh network, layer by layer, 1 at the top. The slope of the sigmoid is at most 1/4: below 16 "
+    "layers of it nothing is left to learn from. Tanh is far better, ReLU with weights of twice the variance keeps it, "
+    "batch normalisation rescues even the sigmoid, and a residual connection lets the gradient pass around each layer "
+    "(without normalisation the sum grows, and the gradient with it).",
     (
         r"h_l = \phi(norm(W_l h_{l - 1})) [+ h_{l - 1}] \quad \lVert \frac{\partial L}{\partial h_l} \rVert",
-        r"| \sigma' | \le \frac{1}{4} \quad \to \quad \lVert \frac{\partial L}{\partial h_0} \rVert \le "
+        r"| \sigma' | \le \frac{1}{4} \to \lVert \frac{\partial L}{\partial h_0} \rVert \le "
         r"4^{-depth} \lVert \frac{\partial L}{\partial h_{top}} \rVert",
     ),
     (

@@ -1,0 +1,173 @@
+"""That options, weights and numbers of the recurrent nets and of the codebook reach what they are of."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from genlearn._types import Batch
+from genlearn.maths.rng import make_rng
+from genlearn.models.rnn import AutoregressiveRNN
+from genlearn.models.vqvae import VQVAE
+from genlearn.nets import Autoregressive, BinaryLevels, CategoricalLevels, Codebook, GridDecoder, GridEncoder
+from genlearn.nets import LogisticMixtureLevels as Logistics
+from genlearn.train import Stream
+
+TINY = {"n_hidden": 5, "n_units": 2, "images": 200, "epochs": None, "random_state": 0}
+CODES = {"width": 4, "n_latent": 2, "n_codes": 6, "halvings": 1, "random_state": 0}
+
+
+def test_sizes_reach_the_recurrent_net():
+    nets = AutoregressiveRNN(output="logistics", n_hidden=7, n_layers=2, n_units=3, n_mixture=4)._fresh_nets(
+        (1, 6, 6), 0
+    )
+    assert (nets.rnn.cell.hidden_size, nets.rnn.cell.num_layers) == (7, 2)
+    assert (nets.rnn.inside.units, nets.rnn.law.n_mixture) == (3, 4)
+    for layer in range(2):  # both begin with memories
+        assert (getattr(nets.rnn.cell, f"bias_ih_l{layer}")[7:14] >= 0).all()
+        assert (getattr(nets.rnn.cell, f"bias_hh_l{layer}")[:14] == 0).all()
+
+
+def test_bits_per_dimension_of_the_journal_are_those_of_the_loss():
+    model = AutoregressiveRNN(n_hidden=4, n_units=2)
+    loss, logs = model._loss(model._fresh_nets((1, 6, 6), 0), Batch(torch.rand(9, 1, 6, 6)), make_rng(0))
+    assert logs["bits per dimension"].item() == pytest.approx(loss.item() / (36 * math.log(2)))
+
+
+def test_losses_and_scores_are_computed_in_full_precision_under_autocast():
+    net = Autoregressive(BinaryLevels(), 4, 4, n_hidden=5)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert net.log_prob(torch.zeros(2, 4, 4, dtype=torch.long)).dtype == torch.float32
+
+
+def test_a_class_that_is_not_given_is_unknown():
+    net, k = Autoregressive(BinaryLevels(), 4, 4, n_hidden=5, n_classes=3), torch.zeros(2, 4, 4, dtype=torch.long)
+    assert torch.equal(net(k), net(k, torch.tensor([-1, -1])))
+    assert not torch.allclose(net(k), net(k, torch.tensor([0, 0])))
+
+
+@pytest.fixture(scope="module")
+def averaged() -> AutoregressiveRNN:
+    """Averaged weights far from the raw ones; images of uint8."""
+    x = np.random.default_rng(0).integers(0, 256, (100, 6, 6)).astype(np.uint8)
+    return AutoregressiveRNN(ema=1e4, learning_rate=0.1, **TINY).fit(x, np.arange(100) % 2)
+
+
+@pytest.mark.parametrize("ask", ["sample", "paths", "conditionals", "memory"])
+def test_averaged_weights_answer_unless_others_are_given(averaged, ask):
+    x = np.random.default_rng(1).integers(0, 256, (20, 6, 6)).astype(np.uint8)
+    given = {"n": 20, "random_state": 0} if ask in ("sample", "paths") else {"X": x}
+    answer = getattr(averaged, ask)(**given)
+    assert np.array_equal(answer, getattr(averaged, ask)(**given, nets=averaged.averaged_nets_))
+    assert not np.array_equal(answer, getattr(averaged, ask)(**given, nets=averaged.nets_))
+
+
+def test_pixels_to_come_are_half_grey(averaged):
+    assert (averaged.paths(2, random_state=0)[0] == 127).all()
+    assert averaged.temperature == 1
+
+
+def test_what_is_known_of_an_image_is_drawn_and_so_is_its_class(averaged, monkeypatch):
+    """Grey known pixels of .3; classes by their probability, not the likeliest."""
+    seen, draw = {}, averaged.averaged_nets_.rnn.draw
+    monkeypatch.setattr(
+        averaged.averaged_nets_.rnn,
+        "draw",
+        lambda n, rng, y, t, given: seen.update(y=y, k=given[0]) or draw(n, rng, y, t, given),
+    )
+    known = np.arange(36).reshape(6, 6) < 18
+    averaged.complete(np.full((200, 6, 6), 77, np.uint8), known, random_state=0)
+    first = seen["k"].flatten(1)[:200, :18].double()
+    assert first.mean().item() == pytest.approx(77 / 255, abs=0.05)
+    k = torch.zeros_like(seen["k"])
+    told = torch.zeros_like(k, dtype=torch.bool)
+    with torch.no_grad():
+        averaged._complete(averaged.averaged_nets_, averaged._images(k).float(), averaged._images(told), make_rng(0))
+    assert {0, 1} <= set(seen["y"].tolist())  # nothing is known, so the classes have their shares
+
+
+def test_laws_start_near_the_shares_of_the_data():
+    """A hundredth of the uniform law mixed in; equal components, spread over two sd, of half that scale."""
+    shares = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
+    assert torch.allclose(CategoricalLevels(4).start(shares).exp(), torch.tensor([[0.9925] + [0.0025] * 3]))
+    assert BinaryLevels().start(shares[:, :2]).sigmoid().item() == pytest.approx(0.005)
+    even = torch.full((256,), 1 / 256, dtype=torch.float64)
+    logits, mean, log_s = Logistics(256, 3).start(even).split(3, -1)
+    sd = math.sqrt(((256**2 - 1) / 12) / 127.5**2)
+    assert torch.equal(logits, torch.zeros(3).double())
+    assert mean.tolist() == pytest.approx([-sd, 0, sd], abs=1e-9)
+    assert log_s.exp().tolist() == pytest.approx([sd / 2] * 3)
+
+
+# --- codebook
+
+
+def test_a_start_forgets_and_codes_begin_on_the_data():
+    book, z = Codebook(8, 2, "averages"), torch.randn(50, 2, generator=make_rng(0))
+    book.uses.fill_(7.0)
+    book.start(z, make_rng(1))
+    assert (book.uses == 1).all()
+    assert torch.equal(book.sums, book.vectors)
+    assert all((z == e).all(1).any() for e in book.vectors)
+    assert len(book.vectors.unique(dim=0)) > 4  # chosen at random, each by itself
+
+
+def test_codes_that_die_get_vectors_of_their_own_and_sums_that_keep_them_there():
+    book = Codebook(8, 2, "averages", revive=0.5)
+    z = torch.randn(50, 2, generator=make_rng(0))
+    book.follow(z, torch.zeros(50, dtype=torch.long), make_rng(1))
+    book.uses[1:] = 0.0
+    book.replace_dead()
+    assert len(book.vectors[1:].unique(dim=0)) > 3
+    assert torch.allclose(book.sums[1:] / book.uses[1:, None], book.vectors[1:])
+
+
+def test_both_ends_of_the_grid():
+    """Images are padded at the right and below; the decoder adds a bias to every pixel of what is left."""
+    torch.manual_seed(0)
+    uneven, even = GridEncoder((1, 7, 5), 1, 3, 2), GridEncoder((1, 8, 6), 1, 3, 2)
+    even.load_state_dict(uneven.state_dict())
+    x = torch.rand(2, 1, 7, 5)
+    assert torch.equal(uneven(x), even(torch.nn.functional.pad(x, (0, 1, 0, 1))))
+    decoder = GridDecoder((1, 7, 5), 1, 3, 2)
+    z, bias = torch.rand(2, 2, 4, 3), torch.rand(1, 7, 5)
+    before = decoder(z)
+    with torch.no_grad():
+        decoder.bias.copy_(bias)
+    assert torch.allclose(decoder(z) - before, bias.expand(2, -1, -1, -1), atol=1e-6)
+
+
+def test_sizes_and_steps_reach_the_vqvae():
+    x = torch.rand(50, 1, 6, 8, generator=make_rng(0))
+    model = VQVAE(**CODES, prior_order="rows", epochs=1, prior_epochs=1, prior_rate=1e-12).fit(x)
+    coder, prior = model._stages((1, 6, 8))
+    assert prior.players[0].clip == 1.0
+    nets = model._fresh_nets((1, 6, 8), 0)
+    assert nets.encoder.layers[0].out_channels == 4
+    assert (nets.prior.net.n_steps, nets.prior.net.n_values) == (3, 4)
+    with torch.no_grad():
+        model._start(nets, Stream(x, None, 50, 0), make_rng(0))
+        z = model._z(nets, x)
+        assert nets.scale.mean.item() == pytest.approx(x.mean().item(), abs=1e-6)
+        assert all((z == e).all(1).any() for e in nets.codebook.vectors)
+        nets.codebook.uses[0], nets.codebook.vectors[0] = 0.0, 9.0
+        coder.players[0].after(nets)
+    assert (nets.codebook.vectors[0] < 9).all()
+    # A net of codes that learned nothing has the shares of the codes at every place.
+    k = torch.from_numpy(model.transform(x)).long()
+    shares = torch.stack([(k == c).double().mean(0) for c in range(6)], 1)
+    biases = model.nets_.prior.net.bias.double().flatten(0, 1)
+    assert torch.allclose(biases.exp(), 0.99 * shares + 0.01 / 6, atol=1e-5)
+
+
+def test_perplexity_is_of_the_nets_that_are_given():
+    x = torch.rand(50, 1, 6, 8, generator=make_rng(0))
+    model = VQVAE(**CODES, epochs=1, prior_epochs=1).fit(x)
+    nets = model._fresh_nets((1, 6, 8), 1)
+    with torch.no_grad():
+        nets.codebook.vectors[1:] = 1e6
+    assert model.perplexity(x, nets=nets) == 1
+    assert model.perplexity(x) > 1
