@@ -19,7 +19,7 @@ FACE = {"parameters", "storage", "border", "hooks", "capabilities", "estimator"}
 TRAINED = BASE | FACE | {"nets", "losses", "samplers"}
 ALLOWED = {
     "_types": set(),
-    "compute": set(),
+    "compute": {"parallel"},
     "files": set(),
     "parallel": set(),
     "record": {"compute", "parallel", "words"},

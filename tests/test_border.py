@@ -134,10 +134,10 @@ def test_labels_are_as_many_as_images_and_name_classes():
 
 @pytest.mark.parametrize(
     ("shape", "block"),
-    [((64,), 100), ((28, 28), 100), ((3, 64, 64), 21), ((3, 600, 600), 1), ((2621,), 100), ((2622,), 99)],
+    [((64,), 64), ((28, 28), 64), ((3, 64, 64), 21), ((3, 600, 600), 1), ((4096,), 64), ((4097,), 63)],
 )
 def test_the_block_follows_from_the_shape(shape, block):
-    """At most 100 images, and at most 2^18 values where that is more than one."""
+    """At most 64 images, and at most 2^18 values where that is more than one."""
     b = Border(shape, np.dtype(np.float32), (0.0, 1.0), (0.0, 1.0), np.empty(0), ())
     assert b.block == block
 
