@@ -38,7 +38,7 @@ def test_two_processes_equal_one(states):
     one, two = states
     assert one.keys() == two.keys()
     games = {name.split(".")[0] for name in one}
-    assert len(games) == 41
+    assert len(games) == 42
     for name, tensor in one.items():
         assert torch.allclose(tensor, two[name], rtol=1e-12, atol=1e-12), (
             f"{name} differs by {(tensor - two[name]).abs().max():.2e}"

@@ -57,7 +57,9 @@ GAMES = {
         **COMMON,
     ),
     "autoencoder-conv": Autoencoder(network="conv", width=4, n_latent=3, loss="rmse", density="gaussian", **COMMON),
-    "dae": DenoisingAutoencoder(hidden=(20,), n_latent=3, n_components=3, noise="salt-and-pepper", **COMMON),
+    "dae": DenoisingAutoencoder(
+        hidden=(20,), n_latent=3, n_components=3, noise="salt-and-pepper", tied=True, dropout=0.3, init="he", **COMMON
+    ),
     "cae": ContractiveAutoencoder(hidden=(20,), n_latent=10, n_codes=50, **COMMON),
     "cae-probes": ContractiveAutoencoder(
         hidden=(20,), n_latent=10, n_codes=50, activation="tanh", greedy=False, n_probes=2, **COMMON
@@ -70,6 +72,7 @@ GAMES = {
     "conditional-vae": ConditionalVAE(hidden=(20,), n_latent=3, ema=500.0, **COMMON),
     "vae-free-bits": VAE(hidden=(20,), n_latent=3, free_bits=0.3, dropout=0.2, beta="linear(0, 1, over=300)", **COMMON),
     "vae-importance": VAE(hidden=(20,), n_latent=3, k=3, **COMMON),
+    "vae-mixture": VAE(prior="vamp", n_components=4, network="conv", width=4, n_latent=3, ema=500.0, **COMMON),
     "vae-batch-normalisation": VAE(network="conv", width=4, n_latent=3, **COMMON),
     "vae-bf16": VAE(
         network="conv", width=4, n_latent=3, **{**COMMON, "precision": "bf16", "images": 60, "epochs": None}
