@@ -1,6 +1,10 @@
-"""An epoch of VAE 784-512-16, batch 100, dynamic binarisation, against a bare loop that does the same work."""
+"""An epoch of VAE 784-512-16, batch 100, dynamic binarisation, against a bare loop that does the same work; and on grey
+pixels against pythae, where it is installed."""
 
 from __future__ import annotations
+
+import tempfile
+from importlib.util import find_spec
 
 from _paired import paired  # isort: skip (sets the threads before torch is loaded)
 
@@ -15,8 +19,8 @@ N, B, H, L = 10_000, 100, 512, 16
 x8 = load("mnist").train.x[:N].flatten(1)
 
 
-def genlearn_epoch(precision: str = "float32") -> None:
-    VAE(hidden=(H,), n_latent=L, epochs=1, batch_size=B, random_state=0, precision=precision).fit(x8)
+def genlearn_epoch(**changes: object) -> None:
+    VAE(hidden=(H,), n_latent=L, epochs=1, batch_size=B, random_state=0, **changes).fit(x8)
 
 
 def bare_loop() -> None:
@@ -38,14 +42,31 @@ def bare_loop() -> None:
         adam.step()
 
 
+def pythae_epoch() -> None:
+    """Their VAE and trainer: the same nets (their default), data, batch, rate and Adam; it writes its best model."""
+    from pythae.data.datasets import BaseDataset
+    from pythae.models import VAE as Theirs
+    from pythae.models import VAEConfig
+    from pythae.trainers import BaseTrainer, BaseTrainerConfig
+
+    with tempfile.TemporaryDirectory() as folder:
+        how = BaseTrainerConfig(folder, per_device_train_batch_size=B, num_epochs=1, learning_rate=1e-3, no_cuda=True)
+        model = Theirs(VAEConfig(input_dim=(1, 28, 28), latent_dim=L, reconstruction_loss="bce"))
+        data = BaseDataset(x8.float().div(255).view(-1, 1, 28, 28), torch.zeros(N))
+        BaseTrainer(model, data, training_config=how).train()
+
+
 if __name__ == "__main__":
     paired(
         f"VAE 784-{H}-{L}, epoch of {N:,} images",
         {
             "genlearn": genlearn_epoch,
-            "genlearn in bf16": lambda: genlearn_epoch("bf16"),
+            "genlearn in bf16": lambda: genlearn_epoch(precision="bf16"),
             "bare loop": bare_loop,
         },
         base="bare loop",
         rounds=9,
     )
+    if find_spec("pythae"):
+        contenders = {"genlearn": lambda: genlearn_epoch(binarize=False), "pythae": pythae_epoch}
+        paired(f"VAE 784-{H}-{L}, grey pixels, epoch of {N:,} images", contenders, base="genlearn", rounds=5)
