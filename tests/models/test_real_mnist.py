@@ -80,10 +80,10 @@ def scikit_learn_with_our_recipe(X: np.ndarray, epochs: int, learning_rate: floa
 
 
 def test_rbm_500_beats_scikit_learn(mnist):
-    """Five epochs of PCD-1, by the same AIS: above -110 nats, and above BernoulliRBM
+    """Five epochs of PCD-1, by the same AIS: above -110 nats, and ten above BernoulliRBM as it is used,
 
-    in the same seconds, with its defaults (batch 10, rate .1) and with our batch and rate (100, .05); and after the
-    same updates with our recipe, at our rate and at twice it (momentum .5 doubles ours).
+    in the same seconds, with its defaults (batch 10, rate .1) and with our batch and rate (100, .05). After the same
+    updates with our recipe, at our rate and at twice it (momentum .5 doubles ours), it is the same algorithm: printed.
     """
     start = time.perf_counter()
     ours = RBM(n_hidden=500, epochs=5, learning_rate=rate(5), random_state=0).fit(mnist)
@@ -104,9 +104,8 @@ def test_rbm_500_beats_scikit_learn(mnist):
         low, high = ((-net.free_energy(v)).mean().item() - z for z in (estimate.upper, estimate.lower))
         scores[name] = (-net.free_energy(v)).mean().item() - estimate.log_z
         print(f"{name}: AIS test log-likelihood {scores[name]:.1f} [{low:.1f}, {high:.1f}], {seconds:.0f} s of ours")
-    best = scores.pop("ours")
-    assert best > -110
-    assert best > max(scores.values()) + 3
+    assert scores["ours"] > -110
+    assert scores["ours"] > max(scores["defaults"], scores["our batch and rate"]) + 10
 
 
 def test_vae_bounds(mnist):
