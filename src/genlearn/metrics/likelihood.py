@@ -22,9 +22,9 @@ N_VALID = 1000
 ROWS = 256
 
 WARNING = (
-    "A Parzen score is for comparison with published tables, not a goal: on MNIST real training images score 244.2, "
-    "while blurred copies of them and k-means centroids score 295 to 340, as we measure them "
-    "(why: Theis, van den Oord, Bethge 2016)."
+    "A Parzen score is for comparison with published tables, not a goal: on MNIST real training images score "
+    "242 to 244, while blurred copies of them and k-means centroids score 295 to 340, as we measure them (why: "
+    "Theis, van den Oord, Bethge 2016)."
 )
 
 ESTIMATED: dict[ScoreKind, ScoreKind] = {"exact": "estimate", "lower bound": "estimate of a bound"}
