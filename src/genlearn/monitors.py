@@ -35,8 +35,8 @@ REMEDIES = (
 )
 ACTIVE = 0.01
 COLLAPSED_UNITS = (
-    ": {} {} collapsed to the prior, and cost nothing; more are used with a warm-up, beta='linear(0, 1, over=2e5)', "
-    "or free_bits=0.05"
+    ": {} {} collapsed to the prior: the mean of the code does not vary with the image; more are used with a warm-up, "
+    "beta='linear(0, 1, over=2e5)'{}"
 )
 GRADIENTS = "gradients"  # the norm of every layer's gradient, which the loop itself writes down
 
@@ -143,10 +143,11 @@ class Units:
         means = self.estimator.transform(self.data.valid.x[:500], nets=nets)
         active, all_of_them = int((means.var(0) > ACTIVE).sum()), means.shape[1]
         dead = all_of_them - active
+        other = ", or free_bits=0.05" if getattr(self.estimator, "prior", "normal") == "normal" else ""
         return {
             "valid/active units": float(active),
             "units": f"{active} of {all_of_them} units of the code are active"
-            + (COLLAPSED_UNITS.format(dead, "has" if dead == 1 else "have") if dead else "."),
+            + (COLLAPSED_UNITS.format(dead, "has" if dead == 1 else "have", other) if dead else "."),
         }
 
 

@@ -134,6 +134,7 @@ def test_what_of_a_mask_lies_outside_the_square_is_said(cli, runs, folder, tmp_p
 
 def test_what_cannot_be_is_said_in_one_line(cli, runs, folder, tmp_path):
     photos, out = folder / "photos", tmp_path / "out"
+    one = next(path for path in sorted(photos.rglob("*")) if path.is_file())
     Image.fromarray((255 * (np.mgrid[:8, :12][1] < 2)).astype(np.uint8)).save(tmp_path / "black.png")
     cases = {
         ("denoise", runs["gsn"], photos, "--out", out): "GSN does not denoise; the usual fix is a run of dae",
@@ -141,6 +142,9 @@ def test_what_cannot_be_is_said_in_one_line(cli, runs, folder, tmp_path):
         ("complete", runs["gsn"], photos, "--mask", "lefft", "--out", out): "expected a picture, or one of left, right",
         ("complete", runs["gsn"], photos, "--mask", tmp_path / "black.png", "--out", out): "is nowhere white",
         ("denoise", runs["dae"], photos, "--out", photos): "expected another one",
+        ("denoise", runs["dae"], photos, "--out", photos / "clean"): "expected another one",
+        ("denoise", runs["dae"], one, "--out", photos): "they would be overwritten",
+        ("complete", runs["gsn"], one, "--mask", "left", "--out", photos): "they would be overwritten",
         ("denoise", runs["dae"], tmp_path / "none", "--out", out): "there is no ",
     }
     for arguments, message in cases.items():

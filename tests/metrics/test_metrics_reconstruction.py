@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from sklearn.decomposition import PCA
 
 from genlearn.hooks import bottleneck
-from genlearn.metrics import evaluate, principal_images, reconstruct, reconstruction
+from genlearn.metrics import evaluate, likelihood_result, principal_images, reconstruct, reconstruction
 from genlearn.models.autoencoder import Autoencoder
 
 
@@ -80,3 +81,12 @@ def test_a_bottleneck_is_narrower_than_images(digits):
     codes, rebuilt = bottleneck(model)(digits[:7])
     assert codes.shape == (7, 63)
     np.testing.assert_array_equal(rebuilt, model.inverse_transform(model.transform(digits[:7])))
+
+
+def test_a_single_image_has_no_interval():
+    train = np.random.default_rng(0).random((9, 5))
+    for result in (
+        reconstruction(train[:1], 2, train, train[1:2]),
+        likelihood_result("x", torch.tensor([-3.0]), "exact"),
+    ):
+        assert (result.n, result.se, result.interval) == (1, None, None)

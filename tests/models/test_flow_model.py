@@ -242,3 +242,10 @@ def test_completion_by_a_learned_field_has_the_mean_and_the_spread_of_the_condit
     sd = math.sqrt(COVARIANCE[1, 1] - COVARIANCE[0, 1] ** 2 / COVARIANCE[0, 0])
     assert drawn.mean() == pytest.approx(mean, abs=0.08)
     assert drawn.std() == pytest.approx(sd, rel=0.07)
+
+
+def test_the_loss_by_times_stands_in_the_journal_where_each_part_has_an_image():
+    X = np.random.default_rng(0).random((40, 3)).astype(np.float32)
+    for batch, bins in ((8, 4), (3, 0)):
+        model = FlowMatching(output="linear", hidden=(8,), batch_size=batch, images=40, random_state=0).fit(X)
+        assert sum(name.startswith("flow/t ") for name in model.journal_.names) == bins

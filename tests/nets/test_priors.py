@@ -203,3 +203,8 @@ def test_densities_of_few_or_equal_codes(law, n):
     assert {name: t.shape for name, t in law.state_dict().items()} == shapes
     assert torch.isfinite(law.log_prob(torch.ones(1, 2, dtype=torch.float64))).all()
     assert (law.draw(20, make_rng(0)) - 1).abs().max() < 1e-2
+
+
+def test_a_mixture_too_large_is_refused_before_memory_is_asked_for():
+    with pytest.raises(ValueError, match=r"of 10 densities of 5000 numbers .* the usual fix is density='jitter'"):
+        GaussianMixture(5000, 10)

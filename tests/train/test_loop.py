@@ -420,6 +420,8 @@ def test_a_resumed_training_keeps_the_precision_that_it_began_with(tmp_path):
 
     assert run("bf16", stop=After(3)) == run("float32") == "bf16"
     assert seen == 10 * [True]
+    with pytest.raises(ValueError, match="precision is 'float64', but training began with 'bf16'"):
+        run("float64")
 
 
 def test_the_global_generator_is_seeded_by_that_of_the_players():

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Option = typer.Option
 SHOWN = 60  # pictures on the page
+PAGE = "before-after.html"
 HALVES = ("left", "right", "top", "bottom", "middle")
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run or of a saved model.")]
 Images = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder or zip of images, or an image.")]
@@ -36,6 +37,7 @@ def denoise(run: RunFolder, images: Images, out: Out, as_json: Json = False) -> 
     model = model_of(run)
     if not hasattr(model, "denoise"):
         raise ValueError(f"{type(model).__name__} does not denoise; the usual fix is a run of dae")
+    _check_place(images, out)
     with watched():
         asked = pictures(images, model.border_.shape)
         x = asked.x.numpy()
@@ -63,6 +65,7 @@ def complete(
     model = model_of(run)
     if not hasattr(model, "complete"):
         raise ValueError(f"{type(model).__name__} does not complete; the usual fix is a run of gsn, rbm or flow")
+    _check_place(images, out)
     with watched():
         asked = pictures(images, model.border_.shape)
         x = asked.x.numpy()
@@ -110,6 +113,15 @@ def _missing(mask: str, size: int) -> NDArray[np.bool_]:
     return missing
 
 
+def _check_place(images: Path, out: Path) -> None:
+    """Pictures stay as they are: `out` is new, or a folder that this command made, and not inside that of pictures."""
+    source, place = images.expanduser().resolve(), out.resolve()
+    if place == source or (source.is_dir() and source in place.parents):
+        raise ValueError(f"--out is {out}, in the folder of the pictures, which stay as they are; expected another one")
+    if place.is_dir() and any(place.iterdir()) and not (place / PAGE).exists():
+        raise ValueError(f"--out is {out}, which holds other files, expected a new folder: they would be overwritten")
+
+
 def _write(
     images: Path,
     asked: Pictures,
@@ -125,8 +137,6 @@ def _write(
     from genlearn.files import write_atomically
     from genlearn.report import Picture, side_by_side, write_changes
 
-    if out.exists() and out.resolve() == images.expanduser().resolve():
-        raise ValueError(f"--out is {out}, the folder of the pictures, which stay as they are; expected another one")
     written, rows = list[str](), list[Picture]()
     for name, before, after in changed_pictures(images, asked, change, where):
         path = out.joinpath(*(part for part in Path(name).parts if part not in ("/", "..")))
@@ -143,6 +153,6 @@ def _write(
     about = f"{len(written):,} pictures; before at the left, after at the right."
     if len(rows) < len(written):
         about += f" The first {SHOWN} are shown."
-    page = write_changes(f"{what}: {images.name}", about, rows, out / "before-after.html")
+    page = write_changes(f"{what}: {images.name}", about, rows, out / PAGE)
     content = {"pictures": written, "page": str(page), "left_out": asked.left_out}
     answer(as_json, content, f"{len(written):,} pictures in {out}, side by side in {page}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -140,11 +141,12 @@ def _print_end(run: Run, as_json: bool) -> None:
     }
     stopped = record["status"] == "stopped"
     if stopped:
-        say(f"stopped after {record['images']:,} images; continue with: genlearn train --resume {run.path}")
+        say(f"stopped after {record['images']:,} images; continue with: genlearn train --resume {quote(str(run.path))}")
     lines = [f"{record['status']}: {record['images']:,} images in {record['seconds']:.1f} s"]
     lines += [f"  {name:<24}{value:.5g}" for name, value in final.items()]
     lines += [f"  {name}: {sentence}" for name, sentence in journal.sentences.items()]
     lines += [f"model    {content['model']}", f"samples  {content['samples'] or 'none'}"]
     if not stopped:
-        lines += [f"next     genlearn evaluate {run.path}", f"         genlearn report {run.path}"]
+        path = quote(str(run.path))
+        lines += [f"next     genlearn evaluate {path}", f"         genlearn report {path}"]
     answer(as_json, content, *lines)

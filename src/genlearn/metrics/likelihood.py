@@ -15,7 +15,7 @@ from genlearn.maths.rng import make_rng, spawn
 from genlearn.progress import track
 
 from .arrays import as_rows, same_width
-from .result import Result, bootstrap
+from .result import Result, bootstrap, standard_error
 
 N_CENTRES = 10_000
 N_VALID = 1000
@@ -140,8 +140,8 @@ def likelihood_result(
         value=float(values.mean()),
         n=len(values),
         unit="nats",
-        se=float(values.std()) / math.sqrt(len(values)),
-        interval=(low + shift[0], high + shift[1]),
+        se=standard_error(values),
+        interval=(low + shift[0], high + shift[1]) if len(values) > 1 else None,
         kind=kind,
         floor=floor or {},
         details={"shift": list(shift)},

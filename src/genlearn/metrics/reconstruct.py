@@ -13,7 +13,7 @@ from torch import Tensor
 from genlearn.maths.rng import make_rng, spawn
 
 from .arrays import as_rows, same_width
-from .result import Result, bootstrap
+from .result import Result, bootstrap, standard_error
 
 VALUES = 2**26  # of training images beyond so many numbers in all, as many as that, evenly spread, are analysed
 
@@ -55,8 +55,8 @@ def reconstruction(rebuilt: Any, k: int, train: Any, test: Any, seed: int = 0) -
         value=float(errors.mean()),
         n=len(errors),
         unit="squared error",
-        se=float(errors.std()) / math.sqrt(len(errors)),
-        interval=bootstrap(errors, rng=make_rng(resampling)),
+        se=standard_error(errors),
+        interval=bootstrap(errors, rng=make_rng(resampling)) if len(errors) > 1 else None,
         floor=floor,
         details={"numbers": k},
     )

@@ -68,6 +68,11 @@ def mean(values: Tensor) -> Tensor:
     return values.mean(-1)
 
 
+def standard_error(values: Tensor) -> float | None:
+    """That of the mean of values [n], none of a single one."""
+    return float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else None
+
+
 def median(values: Tensor) -> Tensor:
     """Over the last axis; of an even number, the lower of the middle two."""
     return values.median(-1).values

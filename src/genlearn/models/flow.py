@@ -30,8 +30,7 @@ from genlearn.samplers import Solver, solve, transport
 from genlearn.samplers.ode import Field
 from genlearn.train import OptimizerName, Player, Schedule, Stage, Stream
 
-EXACT = 16  # dimensions up to which the divergence is exact
-PROBES = 1  # of Hutchinson's estimate beyond
+EXACT, PROBES = 16, 1  # dimensions up to which the divergence is exact; probes of Hutchinson's estimate beyond
 BINS = 4
 JUMPS = 4  # of a completion: over shorter ones the errors of a learned field add up, and the spread shrinks
 
@@ -162,7 +161,8 @@ class FlowMatching(Encoder, GenerativeEstimator):
         rows = flow_matching(self._velocity(nets, x_t, t, y), velocity)
         parts = torch.nn.functional.one_hot((BINS * u).long(), BINS).to(rows.dtype)
         sums, counts = all_sum(torch.stack([rows.detach() @ parts, parts.sum(0)]))
-        return rows.mean(), dict(zip(self._bins, sums / counts.clamp_min(1), strict=True))
+        logs = dict(zip(self._bins, sums / counts, strict=True))
+        return rows.mean(), logs if len(x) * rng.world >= BINS else {}  # with fewer images some part has none
 
     @property
     def _bins(self) -> list[str]:

@@ -134,6 +134,9 @@ class GaussianDensity(Density):
         return log_gaussians(z, self.mean[None], self.scale[None])[:, 0]
 
 
+LARGE = 2**25  # covariances of a mixture
+
+
 class GaussianMixture(Density):
     """sum_k w_k N(mean_k, L_k L_k'), fitted to codes by expectation-maximisation (Dempster, Laird and Rubin 1977).
 
@@ -148,6 +151,11 @@ class GaussianMixture(Density):
 
     def __init__(self, d: int, k: int) -> None:
         super().__init__(d)
+        if k * d * d > LARGE:
+            raise ValueError(
+                f"a mixture of {k} densities of {d} numbers has {k * d * d:,} covariances, expected {LARGE:,} at most; "
+                "the usual fix is density='jitter', or a smaller code"
+            )
         self.register_buffer("weights", torch.full((k,), 1 / k))
         self.register_buffer("means", torch.zeros(k, d))
         self.register_buffer("scales", torch.eye(d).repeat(k, 1, 1))

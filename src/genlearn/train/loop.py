@@ -79,8 +79,10 @@ class Training:
             if state is not None:
                 self.progress = Progress(**state["progress"])
                 self.journal.rewind(self.progress.images)
-            p = self.progress
-            p.precision = p.precision or self.precision
+            p, given = self.progress, self.precision
+            p.precision = p.precision or given
+            if p.precision != given and "float64" in (p.precision, given):
+                raise ValueError(f"precision is {given!r}, but training began with {p.precision!r}: set it back")
             try:
                 while p.stage < len(self.stages):
                     if not self._stage(self.stages[p.stage], state):
