@@ -80,7 +80,7 @@ class Run:
         try:
             record = read_json(path / "run.json")
         except FileNotFoundError:
-            raise ValueError(f"{path} holds no run.json, expected the folder of a run") from None
+            raise ValueError(f"there is no {path}/run.json, expected the folder of a run") from None
         except (ValueError, OSError) as error:
             raise ValueError(f"{path}/run.json cannot be read ({error})") from None
         if not isinstance(record, dict):

@@ -50,7 +50,7 @@ def one_line(answer, code, *words):
         (["train", "rbm", "--epochs", "many"], 2, ["--epochs", "genlearn train --help"]),
         (["train", "rbm", "--size", "30x21"], 2, ["'30x21'", "one number", "squares"]),
         (["sample"], 2, ["RUN", "genlearn sample --help"]),
-        (["evaluate", "nowhere"], 1, ["nowhere holds no run.json"]),
+        (["evaluate", "nowhere"], 1, ["there is no nowhere/run.json"]),
     ],
     ids=lambda value: " ".join(value[:5]) if isinstance(value, list) and len(value) > 2 else None,
 )
@@ -61,8 +61,8 @@ def test_bad_input_is_one_line_with_the_fix(cli, tmp_path, monkeypatch, argument
 
 @pytest.mark.parametrize("command", ["sample", "evaluate", "report"])
 def test_folders_that_are_no_runs(cli, tmp_path, command):
-    one_line(cli(command, tmp_path / "missing"), 1, "missing holds no run.json", "expected the folder of a run")
-    one_line(cli(command, tmp_path), 1, "holds no run.json")
+    one_line(cli(command, tmp_path / "missing"), 1, "missing/run.json", "expected the folder of a run")
+    one_line(cli(command, tmp_path), 1, "there is no ", "run.json")
 
 
 def test_a_run_is_not_overwritten(cli, trained):
@@ -215,7 +215,7 @@ def test_a_process_of_torchrun_leaves_its_error_to_its_parent(cli, tmp_path, mon
     assert answer.code == 1
     assert answer.err.count("\n") == (0 if launched else 1)
     if file:
-        assert "holds no run.json" in json.loads(path.read_text())["message"]["message"]
+        assert "run.json, expected the folder of a run" in json.loads(path.read_text())["message"]["message"]
 
 
 def test_help_needs_no_torch():

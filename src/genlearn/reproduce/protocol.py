@@ -159,7 +159,8 @@ def recorded(kind: type[Self], out: Path) -> Self:
         chosen = {name: kept[name] for name in ("seeds", "epochs", "n")}
         return replace(kind.whole(), **chosen, sets=tuple(kept["sets"]), settings=settings)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{out} holds no results ({error}); the usual fix is to start without --table") from None
+        why = "" if isinstance(error, FileNotFoundError) else f" ({error})"
+        raise ValueError(f"{out} holds no results{why}; the usual fix is to start without --table") from None
 
 
 def _same(protocol: Protocol, path: Path) -> None:
