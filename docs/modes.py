@@ -29,7 +29,7 @@ def save(name, picture):
     path = IMAGES / f"modes-{name}.png"
     with Image.open(io.BytesIO(picture)) as image:
         image.thumbnail((1000, 1000))
-        image.convert("RGB").quantize(16, kmeans=1).save(path, optimize=True)
+        image.convert("RGB").quantize(48, kmeans=1).save(path, optimize=True)
     print(f"  [CPU {time.process_time():.0f} s] {path.name}, {path.stat().st_size / 1000:.0f} kB", flush=True)
 
 
