@@ -19,7 +19,7 @@ FACE = {"parameters", "storage", "border", "hooks", "capabilities", "estimator"}
 TRAINED = BASE | FACE | {"nets", "losses", "samplers"}
 ALLOWED = {
     "_types": set(),
-    "compute": {"parallel"},
+    "compute": set(),
     "files": set(),
     "parallel": set(),
     "record": {"compute", "parallel", "words"},

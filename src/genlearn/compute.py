@@ -11,8 +11,6 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from genlearn.parallel import agreed
-
 Library: TypeAlias = Literal["torch", "onednn"]
 Precision: TypeAlias = Literal["auto", "float32", "float64", "bf16"]
 SMALL = 2**23  # multiply-adds of the largest product: below, a second thread costs more than it brings
@@ -70,7 +68,8 @@ def faster() -> Library:
 def resolved(precision: Precision, nets: nn.Module) -> Precision:
     """What "auto" is: bf16 for convolutions on a device with units for it, where they take half the time, else float32.
 
-    It rests on what the device can do and not on a clock, so that one machine answers the same each time.
+    It rests on what the device can do and not on a clock, so that one machine answers the same each time. No
+    process asks another: one that draws samples while others wait must not wait for them.
     """
     if precision != "auto":
         return precision
@@ -81,7 +80,7 @@ def resolved(precision: Precision, nets: nn.Module) -> Precision:
     fast = any(units.get(name) for name in ("avx512_bf16", "amx_bf16")) or (
         device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     )
-    return "bf16" if agreed(fast, device) and _convolutions(nets) else "float32"
+    return "bf16" if fast and _convolutions(nets) else "float32"
 
 
 def _convolutions(nets: nn.Module) -> bool:

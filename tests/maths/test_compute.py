@@ -108,3 +108,10 @@ def test_auto_is_bf16_for_convolutions_on_a_processor_with_units_for_it(units, e
     assert resolved("auto", CONVOLUTIONS) == expected
     assert resolved("auto", LARGE) == "float32"
     assert resolved("float64", CONVOLUTIONS) == "float64"
+
+
+def test_auto_is_answered_by_a_process_alone(monkeypatch):
+    """The first process draws samples for a monitor while the others wait in the next round."""
+    monkeypatch.setattr("genlearn.parallel.world", lambda: (0, 2))
+    monkeypatch.setattr("torch.distributed.broadcast", lambda *a, **k: pytest.fail("it asked the other processes"))
+    resolved("auto", CONVOLUTIONS)

@@ -14,7 +14,7 @@ from torch.nn.functional import one_hot
 from genlearn.maths.rng import make_rng, normal, one_of, uniform
 from genlearn.shapes import Float, Int
 
-STEPS = 100  # of expectation-maximisation
+STEPS, LARGE = 100, 2**25  # of expectation-maximisation; covariances of a mixture at most
 
 
 class Prior(nn.Module):
@@ -132,9 +132,6 @@ class GaussianDensity(Density):
     def log_prob(self, z: Float[Tensor, "n d"]) -> Float[Tensor, "n"]:
         """log p(z) in nats: [n, d] -> [n]."""
         return log_gaussians(z, self.mean[None], self.scale[None])[:, 0]
-
-
-LARGE = 2**25  # covariances of a mixture
 
 
 class GaussianMixture(Density):
