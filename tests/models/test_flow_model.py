@@ -249,3 +249,15 @@ def test_the_loss_by_times_stands_in_the_journal_where_each_part_has_an_image():
     for batch, bins in ((8, 4), (3, 0)):
         model = FlowMatching(output="linear", hidden=(8,), batch_size=batch, images=40, random_state=0).fit(X)
         assert sum(name.startswith("flow/t ") for name in model.journal_.names) == bins
+
+
+def test_samples_of_a_u_net_have_the_precision_of_training_and_adaptive_ones_are_full():
+    X = np.random.default_rng(0).integers(0, 256, (16, 8, 8), np.uint8)
+    model = FlowMatching.from_preset("tiny", network="unet", learning_rate=1e-2, random_state=0).fit(X)
+    with torch.no_grad():
+        model.nets_.v.last.weight.normal_(0, 0.1, generator=make_rng(0))
+    for solver, same in (("heun", False), ("adaptive", True)):
+        full, low = (
+            model.set_params(solver=solver, precision=p).paths(4, 2, random_state=0) for p in ("float32", "bf16")
+        )
+        assert np.array_equal(full, low) == same

@@ -204,8 +204,8 @@ class FlowMatching(Encoder, GenerativeEstimator):
         return nets.shares.draw(n, rng) if "shares" in nets else None
 
     def _drawn(self, nets: FlowNets, x: Tensor, y: Tensor | None, t: float = 0, u: float = 1, **how: Any) -> Tensor:
-        """x at time u, in the precision of training where the field is convolutional; codes and scores are in full."""
-        low = isinstance(nets.v, UNet) and resolved(self.precision, nets) == "bf16"
+        """x at time u: by a U-Net in the precision of training, except by adaptive steps, which bf16 would mislead."""
+        low = isinstance(nets.v, UNet) and self.solver != "adaptive" and resolved(self.precision, nets) == "bf16"
         with torch.autocast(x.device.type, torch.bfloat16, enabled=low):
             return solve(self._field(nets, y), x, t, u, **self._how | how)
 
