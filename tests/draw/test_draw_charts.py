@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from genlearn.draw import clouds, curves, heat, scatter
+from genlearn.draw import clouds, curves, heat, scatter, scatters
 
 ORANGE = np.array([213, 94, 0])
 SVG = "{http://www.w3.org/2000/svg}"
@@ -110,5 +110,15 @@ def test_classes_have_colours_and_names_where_their_points_are():
         places = [np.argwhere(mask[:, half]).mean(0) for mask in (blue, orange)]
         assert sign * (places[1] - places[0])[1] > 100  # to the right
         assert sign * (places[0] - places[1])[0] > 100  # and up
-    assert clouds({"one": points}, y) != clouds({"one": points}, y, ["a", "b"])
-    assert clouds({"one": points}, y) == clouds({"one": points}, y, [0, 1])
+    assert len({clouds({"one": points}, y), *(clouds({"one": points}, y, names) for names in ("ab", "ac"))}) == 3
+
+
+def test_the_share_of_points_beyond_a_square_stands_below_it():
+    """What is drawn inside is the same: only the words below tell one stray in two hundred from every second."""
+    inside = np.random.default_rng(0).random((100, 2))
+    few, many, elsewhere = (
+        scatters({"a": {"end": np.concatenate([inside, far])}}, {"a": corners()})
+        for far in (np.full((1, 2), 50.0), np.full((100, 2), 50.0), np.full((100, 2), -70.0))
+    )
+    none = scatters({"a": {"end": inside}}, {"a": corners()})
+    assert few == none != many == elsewhere

@@ -9,10 +9,12 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.rcsetup import cycler
 from matplotlib.ticker import EngFormatter
@@ -71,7 +73,8 @@ def scatter(points: Any, reference: Any, size: float = 4) -> bytes:
 def scatters(cells: Mapping[str, Mapping[str, Any]], reference: Mapping[str, Any], size: float = 1.3) -> bytes:
     """Points [n, 2] by row and column, over the centres [k, 2] of their row, as one PNG; what is missing stays empty.
 
-    size: of a square in inches. Squares span the centres and a margin; points beyond it are not seen.
+    size: of a square in inches. Squares span the centres and a margin; the share of the points beyond it stands
+    below the square, from 1 % up.
     """
     columns = list(dict.fromkeys(column for row in cells.values() for column in row))
     with matplotlib.rc_context(STYLE):
@@ -85,8 +88,11 @@ def scatters(cells: Mapping[str, Mapping[str, Any]], reference: Mapping[str, Any
             for column, axes in zip(columns, line, strict=True):
                 axes.scatter(centres[:, 0], centres[:, 1], s=30, color=PALE, linewidths=0)
                 if column in row:
-                    x, y = np.asarray(row[column]).T
-                    axes.scatter(x, y, s=2, color=PALETTE[1], alpha=0.6, linewidths=0)
+                    points = np.asarray(row[column])
+                    axes.scatter(*points.T, s=2, color=PALETTE[1], alpha=0.6, linewidths=0)
+                    outside = (~((points >= low) & (points <= high)).all(1)).mean()
+                    if outside >= 0.01:
+                        axes.set_xlabel(f"{outside:.0%} outside", fontsize=7, labelpad=2)
                 axes.set(xlim=(low, high), ylim=(low, high), aspect="equal", xticks=[], yticks=[])
                 axes.spines[:].set(visible=True, color=PALE)
         for column, axes in zip(columns, squares[0], strict=True):
@@ -97,26 +103,28 @@ def scatters(cells: Mapping[str, Mapping[str, Any]], reference: Mapping[str, Any
 def clouds(panels: Mapping[str, Any], y: Any, names: Sequence[Any] = (), size: float = 2.8) -> bytes:
     """Points [n, 2] of each panel side by side, a colour for each class y [n], as one PNG.
 
-    The name of class k (by default k) stands at the median of its points: colours alone would not tell ten classes
-    apart. Each panel has axes of its own; size: of a panel in inches.
+    Class k stands at the median of its points, where colours alone would not tell ten classes apart; its name, if it
+    has one, in the legend. Each panel has axes of its own; size: of a panel in inches.
     """
     y = np.asarray(y)
     with matplotlib.rc_context(STYLE):
         figure = Figure((size * len(panels), size + 0.3), layout="constrained")
         FigureCanvasAgg(figure)
-        for (title, points), axes in zip(
-            panels.items(), figure.subplots(1, len(panels), squeeze=False)[0], strict=True
-        ):
+        squares, classes, colour = figure.subplots(1, len(panels), squeeze=False)[0], np.unique(y), colormaps["tab10"]
+        for (title, points), axes in zip(panels.items(), squares, strict=True):
             points = np.asarray(points)
-            for k in np.unique(y):
-                mine = points[y == k]
-                axes.scatter(*mine.T, s=3, color=matplotlib.colormaps["tab10"](k % 10), alpha=0.7, linewidths=0)
-            for k in np.unique(y):
-                text = axes.text(*np.median(points[y == k], 0), str(names[k]) if len(names) else str(k), ha="center")
-                text.set(va="center", weight="bold", path_effects=[withStroke(linewidth=2, foreground="white")])
+            for k in classes:
+                axes.scatter(*points[y == k].T, s=3, color=colour(k % 10), alpha=0.7, linewidths=0)
+            for k in classes:
+                text = axes.text(*np.median(points[y == k], 0), str(k), ha="center", va="center", weight="bold")
+                text.set(color=colour(k % 10), path_effects=[withStroke(linewidth=2, foreground="white")])
             axes.set(xticks=[], yticks=[])
             axes.set_title(title, fontsize=9, color=INK)
             axes.spines[:].set(visible=True, color=PALE)
+        if len(names):
+            dots = [Line2D([], [], marker="o", linestyle="", color=colour(k % 10)) for k in classes]
+            labels = [f"{k} {names[k]}" for k in classes]
+            figure.legend(dots, labels, loc="outside lower center", ncols=min(len(labels), 2 * len(panels)))
         return _png(figure)
 
 
