@@ -81,7 +81,7 @@ GAMES = {
         hidden=(30,), hidden_d=(30, 20), dropout_d=0.3, penalty="r1(1)", k=2, ema=500.0, **COMMON
     ),
     "wgan-gp": WGANGP(hidden=(30,), hidden_d=(30, 20), spectral_norm=True, **{**COMMON, "k": 3}),
-    "conditional-gan": ConditionalGAN(hidden=(30,), hidden_d=(30,), loss="relativistic", **COMMON),
+    "conditional-gan": ConditionalGAN(hidden=(30,), hidden_d=(30,), normalise=True, loss="relativistic", **COMMON),
     "gan-minibatch": GAN(hidden=(30,), hidden_d=(30,), minibatch="discrimination", feature_matching=0.5, **COMMON),
     "gan-packs": GAN(hidden=(30,), hidden_d=(30,), minibatch="deviation", pack=2, history=0.1, **COMMON),
     "dcgan": DCGAN(

@@ -10,6 +10,7 @@ from genlearn._types import Batch
 from genlearn.maths.penalties import Penalties
 from genlearn.maths.rng import make_rng
 from genlearn.models.gan import GAN
+from genlearn.models.wgan import WGAN
 from genlearn.train import Game, Optimizer, Stream
 
 D = 6
@@ -224,6 +225,36 @@ def test_the_network_of_g():
     torch.testing.assert_close(nets.G(z), out(second(first(z).tanh()).tanh()).sigmoid())
     linear = fresh(make(output="linear", hidden=()))
     torch.testing.assert_close(linear.G(z[:, :3]), linear.G.out(z[:, :3]))
+
+
+def test_batch_normalisation_of_g():
+    """Before the activation, by the rows of the batch while G learns, and by what it has seen where it draws."""
+    model = make(normalise=True, hidden=(5, 4), output="linear", init="normal(0.5)")
+    nets = fresh(model)
+    z = torch.randn(6, 3, dtype=torch.float64, generator=make_rng(0))
+    h = z
+    for layer in nets.G.hidden:
+        h = h @ layer[0].weight.T + layer[0].bias
+        h = ((h - h.mean(0)) / (h.var(0, correction=0) + 1e-5).sqrt()).relu()
+    torch.testing.assert_close(nets.G(z), nets.G.out(h))
+    first = z @ nets.G.hidden[0][0].weight.T
+    torch.testing.assert_close(nets.G.hidden[0][1].mean, 0.1 * first.mean(0))
+    nets.eval()
+    torch.testing.assert_close(nets.G(z)[:2], nets.G(z[:2]))
+    assert not any("1" in name.split(".") for name, _ in nets.D.named_parameters() if "hidden" in name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 1}, "batch_size is 1 with normalise=True, expected rows that can differ"),
+        ({"cls": WGAN, "network": "dcgan"}, "normalise is of network='mlp': the G of 'dcgan' has"),
+    ],
+)
+def test_where_g_cannot_be_normalised(changes, message):
+    cls = changes.pop("cls", GAN)
+    with pytest.raises(ValueError, match=message):
+        cls(normalise=True, **changes).check_parameters()
 
 
 def test_pieces_are_one_number_or_one_of_every_layer():

@@ -51,10 +51,19 @@ class Dense(_Minibatch):
     hidden: Annotated[tuple[int, ...], Range(1), "hidden layers of G"] = (256, 256)
     hidden_d: Annotated[tuple[int, ...], Range(1), "hidden layers of D"] = (256, 256)
     activation: Annotated[Activation, "of the hidden layers of G"] = "relu"
+    normalise: Annotated[bool, "batch normalisation in the hidden layers of G (that of convolutions has it)"] = False
     dropout: Annotated[float, Range(0, 0.95), "probability to drop a hidden unit of G, while training"] = 0.0
     dropout_d: Annotated[float, Range(0, 0.95), "probability to drop a hidden unit of D"] = 0.0
     input_dropout_d: Annotated[float, Range(0, 0.95), "probability to drop an input of D"] = 0.0
     output: Annotated[Literal["sigmoid", "linear"], "range of G: pixels in [0, 1] or any numbers"] = "sigmoid"
+
+    def check_parameters(self) -> None:
+        """As everywhere; and what goes together."""
+        super().check_parameters()
+        if self.normalise and self.batch_size < 2:
+            raise ValueError(
+                "batch_size is 1 with normalise=True, expected rows that can differ; the usual fix is batch_size=100"
+            )
 
     @property
     def _pixels(self) -> bool:
@@ -67,7 +76,8 @@ class Dense(_Minibatch):
         return self._dense_discriminator(self.pack * math.prod(shape))
 
     def _dense_generator(self, n_in: int, n_out: int, branches: Parts = ()) -> nn.Module:
-        mlp = MLP((n_in, *self.hidden, n_out), self.activation, dropout=self.dropout, branches=branches)
+        sizes, normalise = (n_in, *self.hidden, n_out), self.normalise
+        mlp = MLP(sizes, self.activation, dropout=self.dropout, branches=branches, normalise=normalise)
         return Squashed(mlp) if self.output == "sigmoid" else mlp
 
     def _dense_discriminator(self, n_in: int, branches: Parts = ()) -> nn.Module:
@@ -160,6 +170,10 @@ class AnyNetwork(Dense, Convolutional):
         super().check_parameters()
         if self._dense and (self.normalise_d or self.augment is not None):
             raise ValueError("normalise_d and augment are of convolutions; the usual fix is network='dcgan'")
+        if not self._dense and self.normalise:
+            raise ValueError(
+                f"normalise is of network='mlp': the G of {self.network!r} has batch normalisation already"
+            )
 
     def _generator(self, shape: Shape) -> nn.Module:
         return Dense._generator(self, shape) if self._dense else Convolutional._generator(self, shape)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from genlearn.maths.rng import coins
+from genlearn.nets.conv import BatchNorm
 from genlearn.nets.minibatch import MINIBATCH
 from genlearn.shapes import Float
 from genlearn.words import unknown
@@ -93,7 +94,7 @@ class MLP(nn.Module):
     `pieces` of each hidden layer (one number: of all) make it maxout; 0 does not. `input_dropout` and `dropout` are the
     probabilities with which an input and a hidden unit are dropped, where the caller gives `rng`. branches: the first
     layer is several, see `Branches`. minibatch: the last layer is shown how the rows differ too (discrimination,
-    deviation).
+    deviation). normalise: batch normalisation before each activation (not of maxout).
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class MLP(nn.Module):
         dropout: float = 0.0,
         branches: Sequence[tuple[int, int]] = (),
         minibatch: str = "none",
+        normalise: bool = False,
     ) -> None:
         super().__init__()
         if branches:
@@ -116,6 +118,8 @@ class MLP(nn.Module):
         def layer(k: int) -> Callable[[int, int], nn.Module]:
             if k:
                 return lambda n, m: Maxout(n, m, k)
+            if normalise:
+                return lambda n, m: nn.Sequential(nn.Linear(n, m), BatchNorm(m), activation(activation_name))
             return lambda n, m: nn.Sequential(nn.Linear(n, m), activation(activation_name))
 
         self.hidden = nn.ModuleList(

@@ -35,11 +35,12 @@ class ModeCollapse(Protocol):
         "minibatch discrimination": {"minibatch": "discrimination"},
         "historical averaging": {"history": 0.01},
     }
-    # Lin et al. 2018 (PacGAN), section 4.1 and their code, but that their G has batch normalisation.
+    # Lin et al. 2018 (PacGAN), section 4.1 and their code.
     NETS: ClassVar[Mapping[str, Any]] = {
         "n_latent": 2,
         "hidden": (400, 400, 400, 400),
         "hidden_d": (200, 200, 200),
+        "normalise": True,
         "network": "maxout",
         "pieces": (5,),
         "output": "linear",
