@@ -22,7 +22,7 @@ import numpy as np
 from genlearn import __version__, registry
 from genlearn.data import Data, load
 from genlearn.estimator import GenerativeEstimator
-from genlearn.files import held, read_json, sweep, write_atomically
+from genlearn.files import held, made, read_json, sweep, write_atomically
 from genlearn.hooks import bottleneck, seeded
 from genlearn.metrics import Result, evaluate
 from genlearn.monitors import GRADIENTS, choose
@@ -236,7 +236,7 @@ class Run:
         if world()[0] > 0:
             yield
             return
-        (self.path / "samples").mkdir(parents=True, exist_ok=True)
+        made(self.path / "samples")
         with held(self.path, f"process {os.getpid()} on {platform.node()} since {_now()}"):
             if self.record["status"] == "created" and (self.path / "run.json").exists():
                 other = Run.open(self.path)
@@ -274,7 +274,7 @@ class Run:
             content = json.dumps([r.to_json() for r in kept.values()], indent=2) + "\n"
             write_atomically(self.path / "evaluation.json", content.encode())
 
-        with work(self.name):
+        with work(self.name, even=False):
             return evaluate(
                 train=data.train.x,
                 valid=data.valid.x,
