@@ -244,4 +244,4 @@ def test_pipes_are_no_images_and_names_need_not_be_utf_8(tmp_path, monkeypatch):
     assert data.report.used == 13
     assert data.classes == ("caf\ufffd",)
     (line,) = data.report.corrupt
-    assert line.startswith("caf\ufffd/bad\ufffd.png: not a PNG, JPEG, BMP, GIF, WEBP, TIFF inside")
+    assert line.startswith("caf\ufffd/bad\ufffd.png: no PNG, JPEG, BMP, GIF, WEBP or TIFF inside")

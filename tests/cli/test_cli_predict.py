@@ -52,7 +52,7 @@ def test_predictions_by_name(cli, run, tmp_path):
     (tmp_path / "new" / "bad.png").write_bytes(b"none")
     answer = cli("predict", run, tmp_path / "new")
     assert answer.code == 0, answer.err
-    assert answer.err.startswith("left out: bad.png: not a PNG, JPEG")
+    assert answer.err.startswith("left out: bad.png: no PNG, JPEG")
     head, *rows = csv.reader(io.StringIO(answer.out))
     assert head == ["file", "class", "probability"]
     assert [(name, label) for name, label, _ in rows] == [(f"{c}/{i}.png", c) for c in NAMES for i in range(3)]

@@ -188,7 +188,7 @@ def each(
             with open_file(name) as file:
                 return work(file)
         except UnidentifiedImageError:
-            return Flaw("corrupt", f"not a {', '.join(FORMATS)} inside")
+            return Flaw("corrupt", f"no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} inside")
         except Exception as error:  # decoders raise almost anything on damaged bytes; the reason goes into the report
             return Flaw("corrupt", " ".join(f"{type(error).__name__}: {error}".split()))
 
