@@ -11,7 +11,7 @@ import typer
 
 from genlearn.cli.console import Json, answer, listing
 from genlearn.progress import say, watched
-from genlearn.words import unknown
+from genlearn.words import did_you_mean
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,7 +75,8 @@ def _label(model: GenerativeEstimator, text: str) -> str | int:
         return text
     if text.removeprefix("-").isdecimal() and int(text) in model.classes_.tolist():
         return int(text)
-    raise ValueError(unknown("class", text, names))
+    hint = did_you_mean(text, names)
+    raise ValueError(f"unknown class {text!r}, expected one of {', '.join(names)}{hint and f'; {hint}'}")
 
 
 def predict(
