@@ -216,3 +216,18 @@ def test_another_shape_of_as_many_values_is_reshaped_and_any_other_is_not():
         border.check(np.zeros((3, 24), np.uint8))
     with pytest.raises(ValueError, match=r"shape \(5, 5\), expected \(4, 6\) as in fit; .* images of that size"):
         border.check(np.zeros((3, 5, 5), np.uint8))
+
+
+@pytest.mark.parametrize("shape", [(9,), (3, 3), (1, 3, 3), (3, 3, 3)])
+def test_images_of_one_colour_are_told_in_one_line(shape):
+    flat = np.broadcast_to(np.arange(4, dtype=np.uint8).reshape(-1, *[1] * len(shape)), (4, *shape)).copy()
+    if shape == (3, 3, 3):
+        flat[:, 1] += 7  # not grey
+    words = r"^the training images \(4\) are plain, each of one colour, values 0 to .*; the usual fix is a look at the"
+    with pytest.warns(UserWarning, match=words):
+        Border.of(flat, flat.dtype, True, None)
+    flat[3].flat[-1] += 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Border.of(flat, flat.dtype, True, None)
+        Border.of(flat[:, :1].reshape(len(flat), -1)[:, :1], flat.dtype, True, None)  # of one number each

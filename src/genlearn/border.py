@@ -64,6 +64,12 @@ class Border:
         names[k] is what label k of y is called, where there are names.
         """
         seen = (float(X.min()), float(X.max()))
+        if all(map(_plain, X)):  # ends at the first that is not
+            warnings.warn(
+                f"the training images ({len(X):,}) are plain, each of one colour, values {seen[0]:g} to {seen[1]:g}: "
+                "there is nothing to learn; the usual fix is a look at the files",
+                stacklevel=5,
+            )
         ends = (0.0, 255.0) if X.dtype == np.uint8 else (0.0, 1.0)
         if pixels and X.dtype != np.uint8 and (seen[0] < 0 or seen[1] > 1):
             ends = seen if seen[0] < seen[1] else (seen[0], seen[0] + 1)
@@ -164,6 +170,12 @@ class Border:
         classes = np.asarray(about["classes"]) if about["classes"] else np.empty(0, np.int64)
         (a, b), (low, high) = about["range"], about["seen"]
         return cls(tuple(about["shape"]), np.dtype(about["dtype"]), (a, b), (low, high), classes, tuple(about["names"]))
+
+
+def _plain(x: NDArray[Any]) -> bool:
+    """Whether an image [d], [H, W] or [C, H, W] is the same everywhere, in each channel."""
+    channels = x.reshape(len(x) if x.ndim == 3 else 1, -1)
+    return channels.shape[1] > 1 and bool((channels == channels[:, :1]).all())
 
 
 def known(y: NDArray[Any]) -> NDArray[np.bool_]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -16,6 +17,19 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, uint8
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def made(folder: Path) -> Path:
+    """A folder, made where it is not there; raises OSError in one line with the usual fix."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"could not make the folder {folder}: {error.strerror}; the usual fix is another place"
+        ) from None
+    return folder
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -33,8 +47,8 @@ def write_atomically(path: Path, content: bytes) -> None:
     except OSError as error:
         raise OSError(
             error.errno,
-            f"could not write {path}: {error.strerror}; what was there before is untouched, "
-            "the usual fix is to free space (or choose another folder) and resume",
+            f"could not write {path}: {error.strerror}; what was there before is untouched, the usual fix is "
+            + ("to free space and resume" if error.errno in FULL else "another place"),
         ) from None
     finally:
         temporary.unlink(missing_ok=True)

@@ -35,6 +35,12 @@ def bottleneck(model: Any) -> Callable[[Any], tuple[Any, Any]] | None:
     return lambda x: (z := model.transform(x), model.inverse_transform(z))
 
 
+def seeded(model: Any, name: str) -> Callable[[Any, int], Any] | None:
+    """A public method of a model as a function of what it is asked and a seed; None where the model has none."""
+    method = getattr(model, name, None)
+    return None if method is None else lambda asked, seed: method(asked, random_state=seed)
+
+
 class Hooks:
     """What a model gives of the following, each on explicit nets; a hook that is not there is no capability.
 

@@ -36,7 +36,7 @@ class Range:
     def __str__(self) -> str:
         if math.isinf(self.high):
             return f"{'above' if self.open else 'at least'} {self.low:g}"
-        return f"{'strictly ' if self.open else ''}between {self.low:g} and {self.high:g}"
+        return f"{'strictly ' if self.open else ''}between {self.low:g} and {self.high:.10g}"
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,8 @@ class Parameter:
             elif get_origin(kind) is Callable:
                 words.append("a callable")
             elif get_origin(kind) is tuple:
-                words.append(f"numbers such as {','.join(map(str, self.default or (200, 200)))}")
+                each = f", each {self.range}" if self.range else ""
+                words.append(f"numbers such as {','.join(map(str, self.default or (200, 200)))}{each}")
             elif kind is not str:
                 name = {int: "an integer", float: "a number", bool: "true or false"}[kind]
                 words.append(f"{name} {self.range}" if self.range and kind is not bool else name)
@@ -122,6 +123,8 @@ class Parameter:
             value = _read(kind, text.strip())
             if value is not None and self._fits(kind, value[0]):
                 return value[0]
+            if value is not None and kind in (int, float):
+                self.check(value[0])  # a number out of range is no misspelt word
         self.check(text)
         return text
 

@@ -6,9 +6,10 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -20,40 +21,37 @@ from genlearn.words import shortened
 SIDES = ("train", "valid", "test")
 
 
-def _text(value: Any) -> bool:
-    return isinstance(value, str)
+class Kind(NamedTuple):
+    """What a value may be: whether it is, and in words."""
+
+    holds: Callable[[Any], bool]
+    words: str
 
 
-def _count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+def _each(kind: Kind, *names: str) -> Kind:
+    """A record of values of a kind; with `names`, of these."""
+    fits, what = kind.holds, f" for each of {', '.join(names)}" if names else ", each with a name"
+    return Kind(
+        lambda v: isinstance(v, dict) and (not names or v.keys() == {*names}) and all(map(fits, v.values())),
+        f"{kind.words}{what}",
+    )
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and abs(value) < 2**63 and math.isfinite(value)
-
-
-def _each(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, dict) and all(map(check, value.values()))
-
-
-def _sides(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, dict) and value.keys() == {*SIDES} and all(map(check, value.values()))
-
-
-NEEDED: dict[str, Callable[[Any], bool]] = {
-    "id": _text, "model": _text, "status": _text,
-    "parameters": lambda value: isinstance(value, dict),
-    "data": lambda value: isinstance(value, dict),
-    "data/source": _text,
-    "data/options": lambda value: isinstance(value, dict),
+TEXT = Kind(lambda v: isinstance(v, str), "text")
+COUNT = Kind(lambda v: isinstance(v, int) and not isinstance(v, bool) and 0 <= v < 2**63, "a whole number")
+NUMBER = Kind(lambda v: isinstance(v, int | float) and abs(v) < 2**63 and math.isfinite(v), "a number")
+RECORD = Kind(lambda v: isinstance(v, dict), "values by name")
+NEEDED = {
+    "id": TEXT, "model": TEXT, "status": TEXT, "parameters": RECORD,
+    "data": RECORD, "data/source": TEXT, "data/options": RECORD,
 }  # fmt: skip
-KNOWN: dict[str, Callable[[Any], bool]] = {
-    "data/hash": _sides(_text), "data/n": _sides(_count), "images": _count, "seconds": _number, "spent": _each(_number),
-    "players": _each(_count), "precision": _text,
-    "monitors": lambda value: isinstance(value, list) and all(map(_text, value)),
-    "hardware": lambda value: isinstance(value, dict), "hardware/machine": _text,
-    "hardware/threads": _count, "hardware/products": lambda value: value in get_args(Library),
-    "hardware/gpu": lambda value: value is None or _text(value),
+KNOWN = {
+    "data/hash": _each(TEXT, *SIDES), "data/n": _each(COUNT, *SIDES), "images": COUNT, "seconds": NUMBER,
+    "spent": _each(NUMBER), "players": _each(COUNT), "precision": TEXT,
+    "monitors": Kind(lambda v: isinstance(v, list) and all(map(TEXT.holds, v)), "a list of texts"),
+    "hardware": RECORD, "hardware/machine": TEXT, "hardware/threads": COUNT,
+    "hardware/products": Kind(lambda v: v in get_args(Library), f"one of {', '.join(get_args(Library))}"),
+    "hardware/gpu": Kind(lambda v: v is None or TEXT.holds(v), "text or null"),
 }  # fmt: skip
 TOGETHER = (("images", "seconds"), ("data/hash", "data/n"), ("hardware", "hardware/gpu"),
             ("hardware", "hardware/machine"), ("hardware", "hardware/threads"))  # fmt: skip
@@ -65,15 +63,26 @@ def flaw(record: Mapping[str, Any]) -> str:
     for part in ("data", "hardware"):
         if isinstance(record.get(part), dict):
             values |= {f"{part}/{name}": value for name, value in record[part].items()}
-    for name, check in (NEEDED | KNOWN).items():
-        if name in values and not check(values[name]):
-            return f"{name} is {shortened(values[name])}, expected another kind of value"
+    for name, kind in (NEEDED | KNOWN).items():
+        if name in values and not kind.holds(values[name]):
+            return f"{name} is {shortened(values[name])}, expected {kind.words}"
         if name not in values and name in NEEDED:
             return f"{name} is missing"
     for one, other in TOGETHER:
         if one in values and other not in values:
             return f"{other} is missing"
     return ""
+
+
+@contextmanager
+def placed(path: Path, record: Mapping[str, Any], part: str) -> Iterator[None]:
+    """What is wrong with a part of the record in the folder `path` says where that stands, once it has been written."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        if record["status"] == "created":
+            raise
+        raise ValueError(f"{path}/run.json, {part}: {error}") from None
 
 
 def code() -> dict[str, Any]:
@@ -90,13 +99,13 @@ def code() -> dict[str, Any]:
         return {"commit": None, "dirty": None}
 
 
-def hardware() -> dict[str, Any]:
-    """What the run ran on."""
+def hardware(before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What the run ran on; one that goes on keeps the library of its products, since two round differently."""
     return {
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "products": faster(),
+        "products": faster() if before is None else before.get("products", "torch"),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "processes": world()[1],
         "python": platform.python_version(),

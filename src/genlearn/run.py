@@ -22,14 +22,14 @@ import numpy as np
 from genlearn import __version__, registry
 from genlearn.data import Data, load
 from genlearn.estimator import GenerativeEstimator
-from genlearn.files import held, read_json, sweep, write_atomically
-from genlearn.hooks import bottleneck
+from genlearn.files import held, made, read_json, sweep, write_atomically
+from genlearn.hooks import bottleneck, seeded
 from genlearn.metrics import Result, evaluate
 from genlearn.monitors import GRADIENTS, choose
 from genlearn.parallel import world
 from genlearn.parameters import revived, table
 from genlearn.progress import work
-from genlearn.record import code, flaw, hardware
+from genlearn.record import SIDES, code, flaw, hardware, placed
 from genlearn.train import Journal, Keeper, Progress
 from genlearn.train.stop import signalled
 
@@ -113,11 +113,14 @@ class Run:
     @property
     def estimator(self) -> GenerativeEstimator:
         """A fresh model with the run's hyper-parameters; a one-line ValueError where they are none."""
-        model, kept = registry.model(self.record["model"]), self.record["parameters"]
-        if missing := [name for name in table(model) if name not in kept]:
-            raise ValueError(f"{self.path}/run.json lacks the parameter {missing[0]}; the usual fix is to set it back")
-        fresh = model(**revived(table(model), kept, {}))
-        fresh.check_parameters()
+        with placed(self.path, self.record, "model"):
+            model = registry.model(self.record["model"])
+        with placed(self.path, self.record, "parameters"):
+            kept, rows = self.record["parameters"], table(model)
+            if missing := [name for name in rows if name not in kept]:
+                raise ValueError(f"{missing[0]} is missing, expected {rows[missing[0]].expected}")
+            fresh = model(**revived(rows, kept, {}))
+            fresh.check_parameters()
         return fresh
 
     def model(self) -> GenerativeEstimator:
@@ -132,13 +135,13 @@ class Run:
     def data(self, to_train: bool = False) -> Data:
         """The data set, loaded as when the run was made; a warning if it has changed since, to train a ValueError."""
         about = self.record["data"]
-        data = load(about["source"], **about["options"])
-        hashes = {side: getattr(data, side).hash for side in ("train", "valid", "test")}
+        with placed(self.path, self.record, "data"):
+            data = load(about["source"], **about["options"])
+        hashes = {side: getattr(data, side).hash for side in SIDES}
         if about.get("hash", hashes) != hashes:
-            sizes = {side: (about["n"][side], len(getattr(data, side))) for side in hashes}
-            other = [side for side in hashes if about["hash"][side] != hashes[side]]
+            sizes = {s: (about["n"][s], len(getattr(data, s))) for s in SIDES if about["hash"][s] != hashes[s]}
             what = ", ".join(f"{side} {n:,} -> {now:,} images" if n != now else f"{side} other images"
-                             for side, (n, now) in sizes.items() if side in other)  # fmt: skip
+                             for side, (n, now) in sizes.items())  # fmt: skip
             changed = f"the data set {about['source']} has changed since {self.path} was made ({what})"
             if to_train:
                 raise ValueError(f"{changed}; the usual fix is to restore it, or to start a new run")
@@ -182,19 +185,17 @@ class Run:
         SIGINT interrupts at once.
         """
         began = time.perf_counter()
+        data, first = self.data(to_train=True), world()[0] == 0
+        estimator = self.estimator.set_params(**budget or {})
+        estimator.check_parameters()
         self.record["parameters"] |= budget or {}
-        data, estimator, first = self.data(to_train=True), self.estimator, world()[0] == 0
         # What can be wrong with the input is found before anything is written.
         x, y = estimator._meet(data, None)
         if resume:
             monitors = [*dict.fromkeys([*self.record.get("monitors", []), *monitors])]
         watch = choose(estimator, data, self.path / "samples", monitors)
         with self._held():
-            if first:
-                (self.path / "samples").mkdir(parents=True, exist_ok=True)
-            here = hardware()
-            if resume and "hardware" in self.record:  # the two libraries round differently
-                here["products"] = self.record["hardware"].get("products", "torch")
+            here = hardware(self.record.get("hardware") if resume else None)
             self.record |= {"status": "running", "hardware": here, "code": code(), "started": _now()}
             self.record["monitors"] = list(monitors)
             self.write()
@@ -235,7 +236,7 @@ class Run:
         if world()[0] > 0:
             yield
             return
-        self.path.mkdir(parents=True, exist_ok=True)
+        made(self.path / "samples")
         with held(self.path, f"process {os.getpid()} on {platform.node()} since {_now()}"):
             if self.record["status"] == "created" and (self.path / "run.json").exists():
                 other = Run.open(self.path)
@@ -273,16 +274,14 @@ class Run:
             content = json.dumps([r.to_json() for r in kept.values()], indent=2) + "\n"
             write_atomically(self.path / "evaluation.json", content.encode())
 
-        with work(self.name):
+        with work(self.name, even=False):
             return evaluate(
                 train=data.train.x,
                 valid=data.valid.x,
                 test=data.test.x,
-                sample=(lambda n, seed: model.sample(n, random_state=seed)) if hasattr(model, "sample") else None,
-                likelihoods=(lambda x, seed: model.log_likelihoods(x, random_state=seed))
-                if hasattr(model, "log_likelihoods")
-                else None,
-                predict=model.predict if hasattr(model, "predict") else None,
+                sample=seeded(model, "sample"),
+                likelihoods=seeded(model, "log_likelihoods"),
+                predict=getattr(model, "predict", None),
                 labels=None if data.train.y is None or data.test.y is None else (data.train.y, data.test.y),
                 bottleneck=bottleneck(model),
                 metrics=metrics,

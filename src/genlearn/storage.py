@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch import Tensor
 from genlearn import __version__
 from genlearn._types import Nets
 from genlearn.files import checksum, pack, read_json, unpack, write_atomically
+from genlearn.train import Keeper
 
 FORMAT = 3
 
@@ -46,9 +48,7 @@ def read_states(folder: Path, nets: Nets) -> tuple[Nets, Nets | None]:
     try:
         tensors, _ = unpack(folder / "weights.safetensors")
     except ValueError as error:
-        raise ValueError(
-            f"{folder}/weights.safetensors is damaged or missing ({error}); the usual fix is to save the model again"
-        ) from None
+        raise ValueError(f"{folder}/weights.safetensors is damaged or missing ({error}); {_fix(folder)}") from None
     groups: dict[str, dict[str, Tensor]] = {"nets": {}, "averaged": {}}
     for name, t in tensors.items():
         group, _, rest = name.partition("/")
@@ -73,6 +73,14 @@ def model_folder(folder: str | Path) -> Path:
     return inner if (inner / "model.json").exists() and not (folder / "model.json").exists() else folder
 
 
+def _fix(folder: Path) -> str:
+    """What helps where a saved model is damaged: its run, if there is one with a checkpoint, saves it again."""
+    run = folder.parent
+    if folder.name == "model" and (run / "run.json").exists() and Keeper(run / "checkpoints").paths():
+        return f"the usual fix is genlearn train --resume {quote(str(run))}, which saves it again"
+    return "the usual fix is to save the model again"
+
+
 def read_about(folder: Path) -> dict[str, Any]:
     """The `model.json` of a saved model; a one-line ValueError if there is none or it is of another format."""
     try:
@@ -80,13 +88,9 @@ def read_about(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ValueError(f"{folder} holds no model.json, expected the folder of a saved model") from None
     except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{folder}/model.json is damaged ({error}); the usual fix is to save the model again"
-        ) from None
+        raise ValueError(f"{folder}/model.json is damaged ({error}); {_fix(folder)}") from None
     if not isinstance(about, dict):
-        raise ValueError(
-            f"{folder}/model.json is damaged (it holds no record); the usual fix is to save the model again"
-        )
+        raise ValueError(f"{folder}/model.json is damaged (it holds no record); {_fix(folder)}")
     if about.get("format") != FORMAT:
         raise ValueError(
             f"{folder} was saved in format {about.get('format')} by genlearn {about.get('version')}, this is "
@@ -94,8 +98,5 @@ def read_about(folder: Path) -> dict[str, Any]:
         )
     kept = about.pop("sha256", None)
     if kept != checksum(about):  # also before memory is asked for, for nets of whatever size it says
-        raise ValueError(
-            f"{folder}/model.json was changed since it was saved (the checksums differ); "
-            "the usual fix is to save the model again"
-        )
+        raise ValueError(f"{folder}/model.json was changed since it was saved (the checksums differ); {_fix(folder)}")
     return dict(about)

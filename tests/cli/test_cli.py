@@ -85,7 +85,7 @@ def test_a_model_that_knows_labels(cli, tmp_path):
     answer = cli("sample", run, "--class", 12)
     assert answer.code == 1
     assert answer.err.count("\n") == 1
-    assert "y has the label 12, expected one of [0, 1," in answer.err
+    assert "unknown class '12', expected one of 0, 1, 2" in answer.err
 
 
 def test_points_in_the_plane(cli, tmp_path):

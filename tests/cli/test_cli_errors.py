@@ -8,8 +8,10 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import typer
+from PIL import Image
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
@@ -47,7 +49,12 @@ def one_line(answer, code, *words):
         (["train"], 2, ["no model given", "genlearn train --help"]),
         (["train", "rbm"], 2, ["no --data given", "genlearn train --help"]),
         (["train", "--resume"], 2, ["--resume needs the folder of a run"]),
-        (["train", "rbm", "--epochs", "many"], 2, ["--epochs", "genlearn train --help"]),
+        (["train", "rbm", "--epochs", "many"], 2, ["--epochs", "'many'", "genlearn train --help"]),
+        (["train", "rbm", "--processes", "0"], 2, ["--processes", "0", "1", "genlearn train --help"]),
+        (["sample", "x", "--seed", "-1"], 2, ["--seed", "-1", "genlearn sample --help"]),
+        (["train", "rbm", "--data", "digits", "--seed", "-3"], 1, ["is -3", "between 0 and 4294967295"]),
+        (["train", "rbm", "--data", "digits", "--set", "learning_rate=0"], 1, ["is 0.0, expected a number above 0"]),
+        (["train", "vae", "--data", "digits", "--set", "hidden=8,0"], 1, ["is '8,0'", "each at least 1"]),
         (["train", "rbm", "--size", "30x21"], 2, ["'30x21'", "one number", "squares"]),
         (["sample"], 2, ["RUN", "genlearn sample --help"]),
         (["evaluate", "nowhere"], 1, ["there is no nowhere/run.json"]),
@@ -100,6 +107,50 @@ def test_metric_that_is_not_possible_or_not_known(cli, trained):
 
 def test_out_that_is_no_picture(cli, trained, tmp_path):
     one_line(cli("sample", trained, "--out", tmp_path / "x.gif"), 1, "x.gif", ".png or .npy")
+
+
+@pytest.mark.parametrize("command", ["sample", "report", "train"])
+def test_a_place_that_cannot_be(cli, trained, tmp_path, command):
+    (tmp_path / "file").write_text("mine")
+    out = ["--out", tmp_path / "file" / {"sample": "x.png", "report": "x.html", "train": "run"}[command]]
+    more = ["vae", "--data", "digits", "--images", 100] if command == "train" else [trained]
+    words = (f"could not make the folder {tmp_path / 'file'}", "the usual fix is another place")
+    one_line(cli(command, *more, *out), 1, *words)
+    where = f"could not write {tmp_path}: Is a directory"
+    one_line(cli("report", trained, "--out", tmp_path), 1, where, "another place")
+
+
+def test_a_class_that_there_is_not(cli, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8), np.uint8)
+    for i, image in enumerate(images):
+        folder = tmp_path / "photos" / ("red cats", "-7", "😀")[i % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{i}.png")
+    small = ["--set", "hidden=4", "--images", 100, "--out", tmp_path / "run"]
+    assert cli("train", "conditional-vae", "--data", tmp_path / "photos", *small).code == 0
+    for wrong in ("99", "-1", "red cat", "²"):
+        one_line(
+            cli("sample", tmp_path / "run", "--class", wrong),
+            1,
+            f"unknown class {wrong!r}, expected one of",
+            "red cats",
+        )
+    for right in ("😀", "-7", "red cats", "1"):
+        assert cli("sample", tmp_path / "run", "--n", 2, "--class", right).code == 0
+
+
+def test_scores_of_hardly_any_images(cli, tmp_path):
+    rng = np.random.default_rng(0)
+    for n in (1, 3):
+        (tmp_path / f"{n}").mkdir()
+        for i in range(n):
+            Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).save(tmp_path / f"{n}" / f"{i}.png")
+        train = ["train", "vae", "--data", tmp_path / f"{n}", "--set", "network=mlp", "--set", "hidden=4"]
+        assert cli(*train, "--images", 200, "--out", tmp_path / f"run{n}").code == 0
+    words = ("no score is possible: there are 1 training, 0 validation and 0 test images", "more images")
+    one_line(cli("evaluate", tmp_path / "run1", "--n", 20), 1, *words)
+    answer = cli("evaluate", tmp_path / "run3", "--n", 20)
+    assert (answer.code, answer.err) == (0, "") and "nan" not in answer.out
 
 
 def test_divergence_is_one_line(cli, tmp_path):

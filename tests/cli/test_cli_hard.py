@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -14,7 +15,6 @@ from PIL import Image
 
 from genlearn.data import load
 from genlearn.models.vae import VAE
-from genlearn.report import write
 from genlearn.run import Run
 from processes import Command
 
@@ -76,6 +76,34 @@ def test_a_flipped_bit_in_the_newest_checkpoint_falls_back_to_the_one_before(cop
     assert weights[0] == weights[1]
 
 
+def test_what_no_checkpoint_can_mend_is_told_once(copy, cli):
+    older, newest = sorted((copy / "checkpoints").glob("*.safetensors"))
+    resume = ("train", "--resume", copy)
+    flip(newest)
+    first, *more = (line for line in cli(*resume, "--images", 2100).err.splitlines() if "checkpoint" in line)
+    assert first.startswith(f"warning: {newest} is no readable checkpoint (its content is not what was written")
+    assert first.endswith(f"; {older.name}, an older one, is used") and not more
+    for path in (copy / "checkpoints").iterdir():
+        path.write_bytes(b"")
+    (told,) = (line for line in cli(*resume).err.splitlines() if "checkpoint" in line)
+    assert told.startswith(f"error: {max((copy / 'checkpoints').iterdir())} is no readable checkpoint")
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "model.json"])
+def test_the_model_of_a_run_is_mended_by_what_its_refusal_says(copy, cli, name):
+    whole = (copy / "model" / name).read_bytes()
+    flip(copy / "model" / name)
+    answer = cli("sample", copy)
+    assert answer.code == 1
+    *_, said = answer.err.partition("; the usual fix is genlearn ")
+    assert cli(*said.partition(",")[0].split()).code == 0
+    assert (copy / "model" / name).read_bytes() == whole
+    flip(copy / "model" / name)
+    for path in (copy / "checkpoints").iterdir():
+        path.unlink()
+    assert "the usual fix is to save the model again" in cli("sample", copy).err
+
+
 @pytest.mark.parametrize("name", ["weights.safetensors", "model.json"])
 def test_a_changed_model_is_refused(copy, name):
     path = copy / "model" / name
@@ -89,31 +117,50 @@ def test_a_changed_model_is_refused(copy, name):
 
 
 @pytest.mark.parametrize(("change", "words"), [
-    (lambda r: r.pop("model"), "run.json was changed: model is missing"),
-    (lambda r: r.update(parameters=[1]), r"parameters is \[1\], expected another kind"),
-    (lambda r: r.update(images="many"), "images is 'many', expected another kind"),
-    (lambda r: r["data"].update(options=3), "options is 3, expected another kind"),
-    (lambda r: r.update(model="vea"), "unknown model 'vea': did you mean 'vae'"),
-    (lambda r: r["parameters"].update(epoch=3), "unknown parameter 'epoch': did you mean 'epochs'"),
-    (lambda r: r["parameters"].update(n_latent=-1), "n_latent is -1, expected"),
-    (lambda r: r["parameters"].update(hidden="wide"), "hidden is 'wide', expected"),
-    (lambda r: r["parameters"].update(n_latent=10**400), r"n_latent is 10*\.\.\., expected"),
-    (lambda r: r["parameters"].pop("hidden"), "lacks the parameter hidden"),
-    (lambda r: r["data"]["hash"].pop("valid"), "data/hash is .*, expected another kind"),
+    (lambda r: r.pop("model"), " was changed: model is missing"),
+    (lambda r: r.update(parameters=[1]), r" was changed: parameters is \[1\], expected values by name"),
+    (lambda r: r.update(images="many"), " was changed: images is 'many', expected a whole number"),
+    (lambda r: r["data"].update(options=3), " was changed: data/options is 3, expected values by name"),
+    (lambda r: r["data"].update(options={"size": "8"}), ", data: size='8'"),
+    (lambda r: r["data"].update(options={"siz": 8}), ", data: load.. got an unexpected keyword argument 'siz'"),
+    (lambda r: r["data"].update(source="/gone"), ", data: no data set, folder or zip archive '/gone'"),
+    (lambda r: r.update(model="vea"), ", model: unknown model 'vea': did you mean 'vae'"),
+    (lambda r: r["parameters"].update(epoch=3), ", parameters: unknown parameter 'epoch': did you mean 'epochs'"),
+    (lambda r: r["parameters"].update(n_latent=-1), ", parameters: n_latent is -1, expected an integer at least 1"),
+    (lambda r: r["parameters"].update(hidden="wide"), ", parameters: hidden is 'wide', expected"),
+    (lambda r: r["parameters"].update(n_latent=10**400), r", parameters: n_latent is 10*\.\.\., expected"),
+    (lambda r: r["parameters"].pop("hidden"), ", parameters: hidden is missing, expected numbers such as"),
+    (lambda r: r["data"]["hash"].pop("valid"), "data/hash is .*, expected text for each of train, valid, test"),
     (lambda r: r["data"].pop("n"), "data/n is missing"),
     (lambda r: r.pop("seconds"), "seconds is missing"),
-    (lambda r: r.update(seconds=10**400), "seconds is 10*..., expected another kind"),
-    (lambda r: r["spent"].update(files="long"), "spent is .*, expected another kind"),
+    (lambda r: r.update(seconds=10**400), "seconds is 10*..., expected a number"),
+    (lambda r: r["spent"].update(files="long"), "spent is .*, expected a number, each with a name"),
     (lambda r: r["hardware"].pop("gpu"), "hardware/gpu is missing"),
 ])  # fmt: skip
-def test_an_edited_record_is_checked_like_parameters(copy, change, words):
+def test_an_edited_record_is_checked_like_parameters(copy, cli, change, words):
+    """By every command, with file and place."""
     record = json.loads((copy / "run.json").read_text())
     change(record)
     (copy / "run.json").write_text(json.dumps(record))
-    for use in (lambda: Run.open(copy).train(resume=True), lambda: write([Run.open(copy)], copy / "report.html")):
-        with pytest.raises(ValueError, match=words) as error:
-            use()
-        assert "\n" not in str(error.value)
+    for arguments in (["train", "--resume", copy], ["report", copy]):
+        answer = cli(*arguments)
+        assert re.match(f"error: {copy}/run.json.*{words}", answer.err), answer.err
+        assert (answer.code, answer.err.count("\n")) == (1, 1)
+
+
+def test_a_budget_given_in_python_is_no_flaw_of_the_record(copy):
+    with pytest.raises(ValueError, match=r"^images is -1, expected"):
+        Run.open(copy).train(resume=True, budget={"images": -1})
+
+
+def test_a_spent_budget_says_how_to_go_on(copy, cli):
+    answer = cli("train", "--resume", copy)
+    assert answer.code == 0 and answer.out.startswith("finished: 2,000 images")
+    spent, again = answer.err.splitlines()[-1].split("; to go on, give it more: genlearn ")
+    assert spent == "its budget (epochs=10, images=2,000) is spent, nothing was trained"
+    assert again == f"train --resume {copy} --epochs 20 --images 4000"
+    answer = cli(*again.split())
+    assert answer.out.startswith("finished: 4,000 images") and "spent" not in answer.err
 
 
 def test_damaged_rows_and_scores(copy):
@@ -197,4 +244,4 @@ def test_pipes_are_no_images_and_names_need_not_be_utf_8(tmp_path, monkeypatch):
     assert data.report.used == 13
     assert data.classes == ("caf\ufffd",)
     (line,) = data.report.corrupt
-    assert line.startswith("caf\ufffd/bad\ufffd.png: UnidentifiedImageError")
+    assert line.startswith("caf\ufffd/bad\ufffd.png: no PNG, JPEG, BMP, GIF, WEBP or TIFF inside")

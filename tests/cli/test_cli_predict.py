@@ -52,7 +52,7 @@ def test_predictions_by_name(cli, run, tmp_path):
     (tmp_path / "new" / "bad.png").write_bytes(b"none")
     answer = cli("predict", run, tmp_path / "new")
     assert answer.code == 0, answer.err
-    assert answer.err.startswith("left out: bad.png: UnidentifiedImageError")
+    assert answer.err.startswith("left out: bad.png: no PNG, JPEG")
     head, *rows = csv.reader(io.StringIO(answer.out))
     assert head == ["file", "class", "probability"]
     assert [(name, label) for name, label, _ in rows] == [(f"{c}/{i}.png", c) for c in NAMES for i in range(3)]
@@ -73,7 +73,8 @@ def test_samples_of_a_class_by_name(cli, run, tmp_path):
         x = np.load(tmp_path / f"{name}.npy")
         np.testing.assert_array_equal(x, np.load(tmp_path / f"{k}.npy"))
         assert (x.mean() > 128) == bool(k)
-    assert "unknown class 'lihgt': did you mean 'light'?" in cli("sample", run, "--class", "lihgt").err
+    said = cli("sample", run, "--class", "lihgt").err
+    assert "unknown class 'lihgt', expected one of dark, light; did you mean 'light'?" in said
     model = genlearn.load_model(run)
     drawn = model.sample(2, y=["light", "dark"], random_state=0)
     np.testing.assert_array_equal(drawn, model.sample(2, y=[1, 0], random_state=0))

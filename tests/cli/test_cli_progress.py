@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -77,6 +78,38 @@ def test_an_error_leaves_nothing_behind(capfd, at_once):
     with progress.watched():
         progress.tell("somebody does")
     assert capfd.readouterr().err == "somebody does\n"
+
+
+def test_slow_work_is_told_beforehand_once_and_lines_say_what_is_left(capfd, monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now))
+    with progress.watched("buy a faster one"):
+        for _ in progress.track("ab", "uneven", 2, even=False):
+            for _ in progress.track(range(4), "slow", 4):
+                for _ in progress.track("xy", "inner", 2):  # is no measure of the work around it
+                    now += 30.0
+        with progress.work("resumed") as step:
+            for done in (0.8, 0.9, 1.0):
+                step(done)
+                now += 60.0
+    told = capfd.readouterr().err.splitlines()
+    passes = [f"uneven: slow: {done} left" for done in ("25%, 3 min", "50%, 2 min", "75%, 60 s")]
+    slow = [line for line in told if line.startswith("uneven: slow: ") and "inner" not in line]
+    assert slow == ["uneven: slow: about 3 min; buy a faster one", *passes, *passes]
+    assert "uneven: slow: inner: 50%, 2 min left" in told
+    assert told[-3:] == ["resumed: 80%", "resumed: 90%, 60 s left", "resumed: 100%"]
+    assert progress._span(90) == "2 min" and progress._span(89) == "89 s" and progress._span(7200) == "2 h"
+
+
+def test_a_slow_evaluation_says_what_would_take_less(cli, trained, tmp_path, monkeypatch, at_once):
+    assert "vae: scores: likelihood: 0%" in cli("evaluate", trained, "--metrics", "likelihood").err
+    small, flow = ["--set", "hidden=8", "--set", "network=mlp", "--set", "n_steps=2"], tmp_path / "flow"
+    assert cli("train", "flow", "--data", "digits", *small, "--images", 200, "--out", flow).code == 0
+    monkeypatch.setattr(progress, "SLOW", 0.0)
+    for metrics in ("likelihood", "nearest"):  # blocks of images, and of samples
+        said = cli("evaluate", flow, "--metrics", metrics, "--n", 200).err.splitlines()
+        assert sum(line.endswith("; fewer samples (--n) or scores (--metrics) take less") for line in said) == 1
+    assert "; fewer images (--n) take less" in cli("sample", flow, "--n", 200).err
 
 
 def test_log_z_tells_how_far_it_is(capfd, at_once):

@@ -184,6 +184,17 @@ def test_links_to_folders_are_followed_but_not_in_circles(photos: Path, save: Sa
     assert data.classes == ("a", "b") and data.report.read == 2
 
 
+def test_a_link_to_a_class_takes_it_no_images(photos: Path, save: Save) -> None:
+    for i in range(4):
+        save(f"b/{i}.png", 8)
+    save(".store/hidden/4.png", 8)
+    for link, target in (("a", "b"), ("c/linked", "b"), ("d", ".store/hidden"), ("e", "."), ("f", "d")):
+        (photos / link).parent.mkdir(exist_ok=True)
+        (photos / link).symlink_to(photos / target)
+    data = load(photos)
+    assert data.classes == ("b", "d") and (data.report.read, data.report.duplicates) == (5, ())
+
+
 @pytest.mark.parametrize("wrapper", ["", "photos/"])
 def test_a_zip_is_read_like_its_folder(photos: Path, save: Save, tmp_path: Path, wrapper: str) -> None:
     names = [f"{side}/{k}/{i}.png" for side in ("train", "test") for k in ("a", "b") for i in range(3)]

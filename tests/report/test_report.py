@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from browser import BINARY, Browser
 from genlearn.metrics import Result, likelihood_result, nearest
 from genlearn.report import write
 from genlearn.report.page import flat, number, tables
@@ -71,6 +72,26 @@ def test_self_contained(page):
     assert not {"script", "link", "iframe", "object", "embed"} & set(page.tags)
     assert "url(" not in page.text
     assert "@import" not in page.text
+
+
+@pytest.mark.skipif(BINARY is None, reason="Chromium is not installed")
+def test_tables_of_scores_fit_every_screen(runs, tmp_path):
+    shutil.copytree(runs[0].path, tmp_path / "a run of a rather long name")
+    run = Run.open(tmp_path / "a run of a rather long name")
+    ends = {"floor": {"mean image": -43210.99, "20 principal components, clipped": -1.0}}
+    ends |= {"ceiling": {"real training images": -9228.21}, "interval": [-123500.25, -112200.5], "value": -112345.6}
+    wide = [r.to_json() | ends for r in run.results()]
+    (run.path / "evaluation.json").write_text(json.dumps(wide))
+    page, browser = write([run], tmp_path / "report.html"), Browser(tmp_path / "profile")
+    over = "[...document.querySelectorAll('.scores :is(caption, th, td), .scroll, body')]"
+    over += ".filter(e => e.scrollWidth > e.clientWidth).map(e => e.innerText)"
+    try:
+        for width in (360, 390, 768, 801, 1024, 1200, 1600):
+            browser.open(f"file://{page}", width)
+            assert browser.js(over) == []
+            assert browser.js("document.querySelectorAll('.scores').length") == len(wide)
+    finally:
+        browser.close()
 
 
 def test_every_picture_says_what_it_shows(page):

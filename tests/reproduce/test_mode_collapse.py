@@ -158,7 +158,7 @@ def test_what_is_refused(tmp_path):
         (["mode-collapse", "--data", "rings"], "unknown toy density 'rings'"),
         (["mode-collapse", "--set", "hiden=8"], "unknown parameter of GAN 'hiden': did you mean 'hidden'?"),
         (["mode-collapse", "--set", "batch_size=8"], "it is the protocol's own"),
-        (["mode-collapse", "--set", "learning_rate=0"], "learning_rate: '0' is no schedule"),
+        (["mode-collapse", "--set", "learning_rate=0"], "learning_rate is 0.0, expected a number above 0 or"),
         (["mode-collapse", "--table"], "holds no results"),
     ):
         code, out, err = command(*arguments, "--out", tmp_path / "none")

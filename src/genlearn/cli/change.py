@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genlearn.cli.console import Json, answer
-from genlearn.cli.use import model_of
+from genlearn.cli.use import LAST_SEED, model_of
 from genlearn.progress import say, watched
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def complete(
         str, Option(help=f"What is missing: a picture, white where it is, or the half {', '.join(HALVES)}.")
     ],
     out: Out,
-    seed: Annotated[int, Option(help="Image i depends on the seed and on i alone.")] = 0,
+    seed: Annotated[int, Option(min=0, max=LAST_SEED, help="Image i depends on the seed and on i alone.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Draw the missing parts of one's own pictures.
@@ -134,7 +134,7 @@ def _write(
     """Every changed picture under its own name, and the page."""
     from genlearn.data import changed_pictures
     from genlearn.draw import png
-    from genlearn.files import write_atomically
+    from genlearn.files import made, write_atomically
     from genlearn.report import Picture, side_by_side, write_changes
 
     written, rows = list[str](), list[Picture]()
@@ -143,7 +143,7 @@ def _write(
         path = path.with_suffix(".png")
         if str(path) in written:  # a.jpg beside a.png
             path = path.with_name(f"{Path(name).name}.png")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        made(path.parent)
         write_atomically(path, png(after))
         written.append(str(path))
         if len(rows) < SHOWN:

@@ -18,6 +18,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from genlearn.progress import say
+from genlearn.words import shortened
 
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
@@ -55,7 +56,10 @@ class OneLine(TyperGroup):
             message = _flat(error.format_message())  # type: ignore[attr-defined]
             context = error.ctx  # type: ignore[attr-defined]
             fix = f"; the usual fix is in {context.command_path} --help" if context else ""
-            say(f"error: {message.rstrip('.')}{fix}")
+            # Newer releases of typer do not say what they got.
+            refused: list[Any] = getattr(error.__cause__, "errors", list)()
+            got = f", got {shortened(refused[0]['input'])}" if refused else ""
+            say(f"error: {message.rstrip('.')}{got}{fix}")
             return 2
         except typer.Abort:
             say("error: interrupted")

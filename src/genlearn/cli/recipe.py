@@ -59,12 +59,11 @@ class Recipe:
         return Run.create(self.out or free_folder(model, source), model, source, parameters, self._given())
 
     def _continue(self, folder: Path, model: str | None) -> Run:
-        from genlearn import registry
         from genlearn.run import Run
 
         run = Run.open(folder)
         record = run.record
-        cls = registry.model(record["model"])
+        cls = type(run.estimator)
         given = self.changes(cls)
         recipe = {name: value for name, value in self._recipe(cls).items() if name not in CHANGEABLE}
         was = {"model": record["model"], "data": record["data"]["source"]}

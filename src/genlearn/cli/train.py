@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from genlearn.cli.console import Json, answer, listing
-from genlearn.cli.recipe import Recipe
+from genlearn.cli.recipe import BUDGET, Recipe
 from genlearn.cli.show import text
 from genlearn.progress import say, watched
 
@@ -87,10 +88,11 @@ def _print_recipe(run: Run, as_json: bool) -> None:
 def _launch(recipe: Recipe, n: int, monitors: list[str], keep_every: float, as_json: bool) -> int:
     """Write the run, then let n processes continue it: they share its folder, parameters and seed."""
     from genlearn.cli.launch import launch
+    from genlearn.files import made
 
     run, _ = recipe.run()
     run.data(to_train=True)
-    run.path.mkdir(parents=True, exist_ok=True)
+    made(run.path)
     run.write()
     arguments = ["train", "--resume", str(run.path), "--keep-every", str(keep_every)]
     arguments += ["--device", run.record["parameters"]["device"]]
@@ -105,8 +107,11 @@ def _train(recipe: Recipe, monitors: list[str], keep_every: float, as_json: bool
     with process_group(recipe.flags.get("device") or "auto") as (rank, n):
         run, resume = _agreed(recipe, rank, n)
         if rank == 0:
+            before = run.record.get("images") if resume else None
             with watched():
                 run.train(resume, monitors, keep_every)
+            if run.record["images"] == before and run.record["status"] == "finished":
+                _print_spent(run)
             _print_end(run, as_json)
         else:
             run.train(resume, monitors, keep_every)
@@ -122,6 +127,18 @@ def _agreed(recipe: Recipe, rank: int, n: int) -> tuple[Run, bool]:
     box: list[Any] = [recipe.run() if rank == 0 else None]
     broadcast_object_list(box)
     return box[0]  # type: ignore[no-any-return]
+
+
+def _print_spent(run: Run) -> None:
+    """That a resumed run had nothing left to do, and how it goes on."""
+    record = run.record
+    spent = {name: value for name in BUDGET if (value := record["parameters"][name]) is not None}
+    seen, seconds, n = record["images"], record["seconds"], record["data"]["n"]["train"]
+    used = {"epochs": math.ceil(seen / n), "images": seen, "minutes": math.ceil(seconds / 60)}
+    budget = ", ".join(f"{name}={value:,g}" for name, value in spent.items())
+    twice = " ".join(f"--{name} {2 * max(value, used[name]):.15g}" for name, value in spent.items())
+    again = f"genlearn train --resume {quote(str(run.path))} {twice}"
+    say(f"its budget ({budget}) is spent, nothing was trained; to go on, give it more: {again}")
 
 
 def _print_end(run: Run, as_json: bool) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from genlearn.cli.console import Json, answer, listing
 from genlearn.progress import say, watched
+from genlearn.words import did_you_mean
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
     from genlearn.run import Run
 
 Option = typer.Option
+LAST_SEED = 2**32 - 1
 Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs.")]
 
 
 def sample(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run or of a saved model.")],
     n: Annotated[int, Option("--n", min=1, help="How many.")] = 64,
-    seed: Annotated[int, Option(help="Image i depends on the seed and on i alone.")] = 0,
+    seed: Annotated[int, Option(min=0, max=LAST_SEED, help="Image i depends on the seed and on i alone.")] = 0,
     y: Annotated[str | None, Option("--class", help="The class to draw, by name or label.")] = None,
     truncation: Annotated[
         float | None, Option(help="Largest coordinate of z, where its law is normal: better, less varied images.")
@@ -50,7 +52,7 @@ def sample(
             "train a model that uses labels on a folder with a sub-folder for each class"
         )
     out = out or run / f"samples-{seed if y is None else f'{y}-{seed}'}.png"
-    with watched():
+    with watched("fewer images (--n) take less"):
         label = None if y is None else _label(model, y)
         x = model.sample(n, y=label, truncation=truncation, random_state=seed)
         reference = Run.open(run).data().train.x[:1000].numpy() if x.ndim == 2 and not saved else None
@@ -67,9 +69,14 @@ def model_of(run: Path) -> GenerativeEstimator:
 
 
 def _label(model: GenerativeEstimator, text: str) -> str | int:
-    """A class by name, or else by its label."""
-    number = text.removeprefix("-").isdecimal()
-    return int(text) if number and text not in getattr(model, "class_names_", ()) else text
+    """A class by name, or else by its label; a one-line ValueError for neither."""
+    names: tuple[str, ...] = getattr(model, "class_names_", ())
+    if text in names:
+        return text
+    if text.removeprefix("-").isdecimal() and int(text) in model.classes_.tolist():
+        return int(text)
+    hint = did_you_mean(text, names)
+    raise ValueError(f"unknown class {text!r}, expected one of {', '.join(names)}{hint and f'; {hint}'}")
 
 
 def predict(
@@ -108,9 +115,9 @@ def _write(x: NDArray[Any], out: Path, reference: NDArray[Any] | None) -> None:
     import numpy as np
 
     from genlearn.draw import grid, png, scatter
-    from genlearn.files import write_atomically
+    from genlearn.files import made, write_atomically
 
-    out.parent.mkdir(parents=True, exist_ok=True)
+    made(out.parent)
     if out.suffix == ".npy":
         array = io.BytesIO()
         np.save(array, x, allow_pickle=False)
@@ -122,7 +129,7 @@ def _write(x: NDArray[Any], out: Path, reference: NDArray[Any] | None) -> None:
     elif out.suffix or x.ndim == 2:
         raise ValueError(f"--out is {out}, expected a file ending in .png or .npy, or a folder for images")
     else:
-        out.mkdir(exist_ok=True)
+        made(out)
         for i, image in enumerate(x):
             write_atomically(out / f"{i:06d}.png", png(grid(image[None], scale=1)))
 
@@ -133,7 +140,7 @@ def evaluate(
         str | None, Option(help="Comma separated: error, likelihood, reconstruction, parzen, nearest [default: all].")
     ] = None,
     n: Annotated[int, Option("--n", min=1, help="Samples to draw for metrics of samples.")] = 10_000,
-    seed: Annotated[int, Option(help="Seed of samples and of every resampling.")] = 0,
+    seed: Annotated[int, Option(min=0, max=LAST_SEED, help="Seed of samples and of every resampling.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Score runs on test images.
@@ -146,7 +153,7 @@ def evaluate(
     opened = [Run.open(path) for path in runs]
     scores = {}
     for run in opened:
-        with watched():
+        with watched("fewer samples (--n) or scores (--metrics) take less"):
             scores[str(run.path)] = run.evaluate(names, n, seed)
     content = {path: [r.to_json() for r in results] for path, results in scores.items()}
     rows = [row(Path(path).name, r) for path, results in scores.items() for r in results]

@@ -16,13 +16,14 @@ from typing import IO, Any, Literal, NamedTuple, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import UnidentifiedImageError
 
 from genlearn.files import read_json, write_atomically
 from genlearn.progress import track
 from genlearn.words import shown
 
 from .folder import Listing, Opener, fingerprint, listing, opened
-from .images import SUFFIXES, Flaw, Header, Mode, header, prepare
+from .images import FORMATS, SUFFIXES, Flaw, Header, Mode, header, prepare
 from .part import Data, Part, PrepareReport
 from .places import cache_folder, no_room
 from .split import TRAIN, describe, digests, part_hash, sides
@@ -186,6 +187,8 @@ def each(
         try:
             with open_file(name) as file:
                 return work(file)
+        except UnidentifiedImageError:
+            return Flaw("corrupt", f"no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} inside")
         except Exception as error:  # decoders raise almost anything on damaged bytes; the reason goes into the report
             return Flaw("corrupt", " ".join(f"{type(error).__name__}: {error}".split()))
 

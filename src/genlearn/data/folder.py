@@ -38,11 +38,17 @@ def fingerprint(root: Path) -> list[tuple[str, int, int]]:
 
 
 def _walk(root: Path) -> Iterator[tuple[str, int, int]]:
-    seen = {os.path.realpath(root)}
+    top = os.path.realpath(root)
+    seen: set[str] = set()
     for folder, below, names in os.walk(root, followlinks=True, onerror=_refuse):
-        real = {d: os.path.realpath(os.path.join(folder, d)) for d in below if not d.startswith(".")}
-        below[:] = sorted(d for d, path in real.items() if path not in seen)  # a link back up would never end
-        seen.update(real.values())
+        for d in sorted(below):
+            path, link = os.path.realpath(os.path.join(folder, d)), os.path.islink(os.path.join(folder, d))
+            # A link to what is walked anyway would take a class its images, one back up would never end.
+            if d.startswith(".") or path in seen or (link and _walked(path, top)):
+                below.remove(d)
+            else:
+                seen.add(path)
+        below.sort()
         for name in names:
             if not name.startswith("."):
                 path = os.path.join(folder, name)
@@ -50,6 +56,12 @@ def _walk(root: Path) -> Iterator[tuple[str, int, int]]:
                 if not (S_ISREG(stat.st_mode) or S_ISLNK(stat.st_mode)):
                     continue  # to open a pipe would wait for ever
                 yield os.path.relpath(path, root).replace(os.sep, "/"), stat.st_size, stat.st_mtime_ns
+
+
+def _walked(path: str, top: str) -> bool:
+    """Whether a real folder lies within another, and nothing on the way is hidden."""
+    inner = os.path.relpath(path, top)
+    return inner == "." or not _hidden(inner.replace(os.sep, "/"))
 
 
 def _refuse(error: OSError) -> None:

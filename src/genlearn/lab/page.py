@@ -54,7 +54,7 @@ def lab_data(topics: Sequence[Topic]) -> dict[str, Any]:
     the pool, where equal arrays stand once. A number that is not finite is text: "nan", "inf" or "-inf".
     """
     pool: dict[str, int] = {}
-    shown = [_topic(t, pool) for t in track(topics, "topics of the lab", len(topics))]
+    shown = [_topic(t, pool) for t in track(topics, "topics of the lab", len(topics), even=False)]
     return {"topics": shown, "pool": [json.loads(text) for text in pool]}
 
 

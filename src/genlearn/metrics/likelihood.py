@@ -76,7 +76,7 @@ def parzen(
     sigmas = torch.logspace(-1, 0, 10, dtype=torch.float64) if sigmas is None else sigmas
     values, details = _score(centres, chosen, rows, sigmas)
     choice, resampling = spawn(seed, 2)
-    se = float(values.std()) / math.sqrt(len(rows))
+    se = standard_error(values)
     floor, ceiling, notes = {}, {}, [WARNING]
     if train is not None:
         picked = np.random.default_rng(choice).choice(len(train), min(N_CENTRES, len(train)), replace=False)
@@ -84,7 +84,7 @@ def parzen(
         floor["mean image"] = float(_score(average, chosen, rows, sigmas)[0].mean())
         real = float(_score(as_rows(train[picked], "train"), chosen, rows, sigmas)[0].mean())
         ceiling["real training images"] = real
-        if values.mean() > real + 2 * se:
+        if values.mean() > real + 2 * (se or 0):
             excess = f"{values.mean():.1f} against {real:.1f}"
             notes.append(f"The samples score above real training images ({excess}): blur and prototypes are rewarded.")
     return Result(
@@ -93,7 +93,7 @@ def parzen(
         n=len(rows),
         unit="nats",
         se=se,
-        interval=bootstrap(values, rng=make_rng(resampling)),
+        interval=bootstrap(values, rng=make_rng(resampling)) if len(values) > 1 else None,
         kind="estimate",
         floor=floor,
         ceiling=ceiling,
@@ -165,7 +165,8 @@ def independent_pixels(train: Any, test: Any, law: PixelLaw) -> dict[str, float]
     binary: sum x log m + (1 - x) log(1 - m), its mean over binarisations of grey x, m kept off 0 and 1 by a
     thousandth; gaussian: sum log N(x; m, s^2), s at least a hundredth of the largest; levels: the shares of the nearest
     of 256 levels in train, each counted once more. Images [n, ...]; where pixels of train leave [0, 1], all are
-    measured as models see them, mapped so that those of train fill it.
+    measured as models see them, mapped so that those of train fill it. There is no gaussian floor where no
+    pixel of train varies.
     """
     (low, high), x = _ends(train), as_rows(test, "test")
     if law == "levels":
@@ -176,6 +177,8 @@ def independent_pixels(train: Any, test: Any, law: PixelLaw) -> dict[str, float]
         mean, x = mean.clamp(1e-3, 1 - 1e-3), x.clamp(0, 1)
         return {"independent pixels": float((x * mean.log() + (1 - x) * (1 - mean).log()).sum(1).mean())}
     sigma = variance.sqrt()
+    if not sigma.any():  # training images that are all the same
+        return {}
     sigma = sigma.clamp_min(0.01 * float(sigma.max()))
     z = (x - mean) / sigma
     return {"independent pixels": float((-0.5 * z.square() - (sigma * math.sqrt(2 * math.pi)).log()).sum(1).mean())}

@@ -134,7 +134,7 @@ def evaluate(
     those of train and of test; bottleneck(test) codes narrower than images, and the images of those. metrics: by
     default, all that are possible for this model. seed: of all that is random; samples, likelihoods and the metrics'
     own choices get independent ones, spawned from it. keep(results of a metric) is called as soon as they are there.
-    Raises ValueError for an unknown metric, or one that was asked for and is not possible.
+    Raises ValueError for an unknown metric, one that was asked for and is not possible, or where none is.
     """
     subject = Subject(train, valid, test, sample, likelihoods, predict, labels, bottleneck, n_samples, seed)
     for name in metrics or ():
@@ -143,8 +143,13 @@ def evaluate(
         if missing := subject.lacks(METRICS[name].needs):
             raise ValueError(f"metric {name!r} is not possible here: there is no {' and no '.join(missing)}")
     names = [n for n in METRICS if not subject.lacks(METRICS[n].needs)] if metrics is None else metrics
+    if not (names or all(map(len, (train, valid, test)))):
+        sizes = f"{len(train):,} training, {len(valid):,} validation and {len(test):,} test images"
+        raise ValueError(
+            f"no score is possible: there are {sizes}, expected some of each; the usual fix is more images"
+        )
     results: list[Result] = []
-    for name in track(names, "scores", len(names)):
+    for name in track(names, "scores", len(names), even=False):
         scored = METRICS[name].score(subject)
         keep(scored)
         results += scored

@@ -29,7 +29,8 @@ def principal_images(train: Any, test: Any, k: int, seed: int = 0) -> Tensor:
     x, most = as_rows(test, "test"), max(1, VALUES // max(1, math.prod(train.shape[1:])))
     rows = as_rows(train[np.arange(min(len(train), most)) * len(train) // min(len(train), most)], "train")
     same_width(train=rows, test=x)
-    pca = PCA(min(k, *rows.shape), random_state=seed).fit(rows.cpu().numpy())
+    with np.errstate(invalid="ignore", divide="ignore"):  # shares of the variance, which may be 0
+        pca = PCA(min(k, *rows.shape), random_state=seed).fit(rows.cpu().numpy())
     return torch.from_numpy(pca.inverse_transform(pca.transform(x.cpu().numpy())))
 
 

@@ -15,6 +15,7 @@ from genlearn.estimator import Shape
 from genlearn.maths.rng import Rng, make_rng, normal
 from genlearn.models.vae import VAE, VAENets
 from genlearn.nets.priors import LabelledPrior, Prior
+from genlearn.progress import track
 from genlearn.train import Stage, Stream
 
 
@@ -87,7 +88,8 @@ class ConditionalVAE(VAE):
         return lambda x: self._by_class(nets, x, noise).logsumexp(1)
 
     def _likelihoods(self, nets: VAENets, x: Tensor, rng: torch.Generator) -> dict[str, Likelihood]:
-        bounds = torch.cat([self._scorer(nets)(rows) for rows in x.split(500)])
+        blocks = track(x.split(500), "likelihood", -(-len(x) // 500))
+        bounds = torch.cat([self._scorer(nets)(rows) for rows in blocks])
         return {"ELBO": Likelihood(bounds, "lower bound", law=self._law)}
 
     def _classify(self, nets: VAENets, x: Tensor) -> Tensor:

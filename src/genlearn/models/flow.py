@@ -292,7 +292,7 @@ class FlowMatching(Encoder, GenerativeEstimator):
         return lambda x: self._log_p(nets, x, make_rng(0, x.device))
 
     def _likelihoods(self, nets: FlowNets, x: Tensor, rng: torch.Generator) -> dict[str, Likelihood]:
-        values = torch.cat([self._log_p(nets, rows, rng) for rows in x.split(self.border_.block)])
+        values = self._blocks(lambda rows: self._log_p(nets, rows, rng), x, nets)
         notes: tuple[str, ...] = ()
         if self._pixels:
             bits = math.log2(LEVELS) - float(values.double().mean()) / (x[0].numel() * math.log(2))

@@ -23,6 +23,7 @@ from genlearn.nets.priors import NormalPrior, Prior, spread
 from genlearn.nets.vamp import VampPrior
 from genlearn.parallel import all_sum
 from genlearn.parameters import Range
+from genlearn.progress import track
 from genlearn.train import Player, Schedule, Stage, Stream
 
 ACTIVE = 0.01  # variance of a unit's mean over images, above which it says something
@@ -248,7 +249,7 @@ class VAE(Encoder, GenerativeEstimator):
 
     def _likelihoods(self, nets: VAENets, x: Tensor, rng: torch.Generator) -> dict[str, Likelihood]:
         elbo, iwae = [], []
-        for rows in x.split(500):
+        for rows in track(x.split(500), "likelihood", -(-len(x) // 500)):
             noise = normal((50, len(rows), self.n_latent), rng, rows.dtype)
             elbo.append(self._elbo(nets, rows, noise[:8]))
             iwae.append(importance_bound(self._log_weights(nets, rows, noise)))

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from genlearn import __version__
-from genlearn.files import write_atomically
+from genlearn.files import made, write_atomically
 from genlearn.metrics import Result
 from genlearn.progress import track
 from genlearn.report.view import View, view
@@ -38,7 +38,7 @@ def write(runs: Sequence[Run], out: Path) -> Path:
     A run without a trained model or without an evaluation shows what it has. Raises ValueError in one line if a data
     set cannot be found or has changed, OSError if `out` cannot be written.
     """
-    views = [view(run) for run in track(runs, "pages of runs", len(runs))]
+    views = [view(run) for run in track(runs, "pages of runs", len(runs), even=False)]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -55,7 +55,7 @@ def write(runs: Sequence[Run], out: Path) -> Path:
         version=__version__,
         written=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
+    made(out.parent)
     write_atomically(out, html.encode())
     return out
 

@@ -123,7 +123,7 @@ def train(protocol: Protocol, out: Path) -> int:
         _same(protocol, out / "protocol.json")
         protocol.ready(out)
         todo = list(protocol.runs())
-        for seed, name, method in track(todo, "runs", len(todo)):
+        for seed, name, method in track(todo, "runs", len(todo), even=False):
             if not place(out, name, method, seed).exists() and not _run(protocol, seed, name, method, out, stop):
                 break
     return stop.reason

@@ -90,19 +90,23 @@ class Keeper:
             path.unlink()
 
     def latest(self) -> dict[str, Any] | None:
-        """The newest checkpoint that can be read, or None; a damaged one is passed over with a warning.
+        """The newest checkpoint that can be read, or None; a warning for each newer one, which is damaged.
 
         Raises ValueError where there are some and none can be read.
         """
-        damaged: ValueError | None = None
+        damaged: list[str] = []
         for path in reversed(self.paths()):
             try:
-                return read(path)
+                state = read(path)
             except ValueError as error:
-                damaged = error
-                warnings.warn(str(error), stacklevel=2)
-        if damaged is not None:
-            raise damaged
+                damaged.append(str(error))
+                continue
+            for line in damaged:
+                flaw = line.rpartition("; the usual fix")[0]
+                warnings.warn(f"{flaw}; {path.name}, an older one, is used", stacklevel=2)
+            return state
+        if damaged:
+            raise ValueError(damaged[0])
         return None
 
 
