@@ -123,6 +123,30 @@ def test_floors_in_words_are_those_of_the_functions():
         assert words in said[place], place
 
 
+def folded(mean, sd):
+    """E|mean + sd e|, e ~ N(0, 1)."""
+    if sd == 0:
+        return abs(mean)
+    return sd * math.sqrt(2 / math.pi) * math.exp(-((mean / sd) ** 2) / 2) + mean * math.erf(mean / sd / math.sqrt(2))
+
+
+def test_all_numbers_of_the_page_are_right_to_their_six_figures(data):
+    """No law is cut off by the quadrature: residuals are rounding; W1(N(0, 1), N(m, s^2)) = E|m + (s - 1) e|."""
+    columns = {t["name"]: {k: c.get("numbers") for k, c in t["columns"].items()} for t in data["topics"]}
+    for name in ("optimality", "likelihood"):
+        assert max(map(abs, columns[name]["residual"])) < 1e-13, name
+    for i, setting in enumerate(lab.TOPICS["divergences"].settings()):
+        if setting["law"] == "normal":
+            m, s = setting["mean"], setting["sd"]
+            found = {key: columns["divergences"][key][i] for key in ("w1", "kl_pq", "kl_qp", "entropy_q")}
+            assert found["w1"] == pytest.approx(folded(m, abs(s - 1)), abs=5e-7)
+            assert found["kl_pq"] == pytest.approx(math.log(s) + (1 + m**2) / (2 * s**2) - 0.5, rel=1e-8, abs=1e-12)
+            assert found["kl_qp"] == pytest.approx(-math.log(s) + (s**2 + m**2) / 2 - 0.5, rel=1e-8, abs=1e-12)
+            assert found["entropy_q"] == pytest.approx(math.log(s) + math.log(2 * math.pi * math.e) / 2, rel=1e-8)
+    for key in ("js_slope", "w1_slope", "value", "js", "w1"):  # what is 0 is told as 0
+        assert all(v == 0 or abs(v) > 1e-3 for v in columns["supports"][key]), key
+
+
 def test_a_topic_reads_its_controls_from_text():
     dirac = lab.topic("dirac")
     assert dirac.set({"variant": "r1", "rate": ".2"})["rate"] == 0.2
@@ -286,7 +310,7 @@ def test_the_same_address_gives_the_same_pixels(browser, page):
             "input.value = 2; input.dispatchEvent(new Event('input')); document.activeElement.blur(); })()"
         )
     address, moved, shown = browser.js("location.hash"), browser.picture(), numbers(browser)
-    assert "steps=20" in address and "rate=0.2" in address and "variant=minimax" in address
+    assert "steps=30" in address and "rate=0.2" in address and "variant=minimax" in address
     look(browser, page, address[1:])
     assert numbers(browser) == shown
     assert browser.picture() == moved
