@@ -14,6 +14,7 @@ from genlearn import lab
 from genlearn.lab.contrastive import bars, binary, gibbs_matrix, learned_rbm, statistics
 from genlearn.losses import discriminator_loss, generator_loss, squared_gradient_norm
 from genlearn.maths import log_z_exact, make_rng
+from genlearn.nets import RestrictedBoltzmann
 from genlearn.samplers import from_hidden
 
 HALF = 0.5  # f'(0) of the logistic losses
@@ -220,6 +221,19 @@ def test_the_exact_gradient_is_that_of_the_log_likelihood():
     assert found.exact == pytest.approx(float(ours.norm()), abs=1e-12)
     log_z = log_z_exact(net.W, net.a, net.b)
     assert found.log_likelihood == pytest.approx(float(-net.free_energy(data).mean()) - log_z, abs=1e-10)
+
+
+def test_a_step_of_exact_learning():
+    """Half the gradient, from ten times the weights of a fresh RBM of that seed."""
+    fresh, one, two, other = learned_rbm(0, 3), learned_rbm(1, 3), learned_rbm(2, 3), learned_rbm(0, 4)
+    torch.testing.assert_close(fresh.W, 10 * RestrictedBoltzmann(9, 6, make_rng(3)).W.double(), atol=1e-7, rtol=0)
+    assert not torch.equal(fresh.W, other.W) and not fresh.a.any()
+    v, data = binary(9), bars()
+    for before, after in ((fresh, one), (one, two)):
+        model = statistics(before, v, (-before.free_energy(v)).softmax(0))
+        g = statistics(before, data, torch.full((16,), 1 / 16).double()) - model
+        moved = torch.cat([(after.W - before.W).flatten(), after.a - before.a, after.b - before.b])
+        torch.testing.assert_close(moved, g / 2, atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("steps", [100, 300])

@@ -283,6 +283,64 @@ def test_a_topic_renders_and_a_slider_shows_the_number_of_the_data(browser, page
     assert browser.problems == []
 
 
+DRAWN = f"""[...document.querySelectorAll('{HERE} svg')].map(svg => ({{
+  texts: [...svg.querySelectorAll('text')].map(t => [t.textContent, t.getAttribute('text-anchor'),
+    Number(t.getAttribute('x')), Number(t.getAttribute('y')), t.hasAttribute('transform')]),
+  marks: [...svg.querySelector('g').children].map(m => m.tagName === 'circle'
+    ? [[Number(m.getAttribute('cx')), Number(m.getAttribute('cy'))], m.getAttribute('fill'), null]
+    : [m.getAttribute('d').match(/-?[0-9.]+/g).map(Number), m.getAttribute('stroke') || m.getAttribute('fill'),
+       m.getAttribute('stroke-dasharray')]) }}))"""
+
+
+def axis(ticks, log):
+    """What turns pixels into values (logarithms of them), read off the numbers beside an axis: all lie on one line."""
+    values = np.array([float(text.replace("\u2212", "-")) for text, _ in ticks])
+    values = np.log10(values) if log else values
+    slope, start = np.polyfit([at for _, at in ticks], values, 1)
+    np.testing.assert_allclose([start + slope * at for _, at in ticks], values, atol=abs(slope))
+    return lambda pixels: start + slope * pixels, 2 * slope
+
+
+@needs_browser
+@pytest.mark.parametrize("name", SHOWN)
+def test_what_is_drawn_lies_at_its_numbers(browser, page, name):
+    """Every point to two pixels, in the colour and the dash of its legend."""
+    topic = lab.TOPICS[name]
+    state = topic.state(**topic.start())
+    look(browser, page, name)
+    for panel, seen in zip(topic.panels, browser.js(DRAWN), strict=True):
+        *ticks, xlabel, ylabel = seen["texts"]
+        assert (xlabel[0], xlabel[4], ylabel[0], ylabel[4]) == (panel.xlabel, False, panel.ylabel, True)
+        X, near_x = axis([(t[0], t[2]) for t in ticks if t[1] == "middle"], "x" in panel.log)
+        Y, near_y = axis([(t[0], t[3] - 4) for t in ticks if t[1] == "end"], "y" in panel.log)
+        assert near_x > 0 > near_y  # more is to the right, and up, where pixels count downwards
+        found = iter(seen["marks"])
+        for mark in panel.marks:
+            x, y = (np.atleast_1d(np.asarray(state[key], float)) for key in (mark.x, mark.y))
+            if mark.until:
+                x, y = x[: int(state[mark.until]) + 1], y[: int(state[mark.until]) + 1]
+            parts = [next(found) for _ in range({"area": 2, "dots": len(x)}.get(mark.style, 1))]
+            assert {colour for _, colour, _ in parts} == {f"var(--c{mark.colour})"}
+            assert parts[-1][2] == ("6 5" if mark.style == "dash" else None)
+            if mark.style == "arrows":
+                u, v = state[mark.u], state[mark.v]
+                moves = np.hypot(u, v) > 1e-9
+                ends = np.reshape(parts[0][0], (-1, 10))  # from, to, and the two sides of the head
+                np.testing.assert_allclose([X(ends[:, 0]), Y(ends[:, 1])], [x[moves], y[moves]], atol=near_x)
+                ways = ends[:, 2] - ends[:, 0] + 1j * (ends[:, 1] - ends[:, 3])
+                wanted, far = (u + 1j * v)[moves], np.abs(ways) > 5  # of shorter ones the rounding turns the way
+                np.testing.assert_allclose((ways / abs(ways))[far], (wanted / abs(wanted))[far], atol=0.05)
+                continue
+            pixels = np.reshape(parts[-1][0] if mark.style != "dots" else [at for at, _, _ in parts], (-1, 2))
+            for at, wanted, near, log in (
+                (X(pixels[:, 0]), x, near_x, "x" in panel.log),
+                (Y(pixels[:, 1]), y, -near_y, "y" in panel.log),
+            ):
+                np.testing.assert_allclose(at, np.log10(wanted) if log else wanted, atol=near)
+        assert next(found, None) is None
+    assert browser.problems == []
+
+
 @needs_browser
 @pytest.mark.slow
 def test_the_whole_page(browser, tmp_path):

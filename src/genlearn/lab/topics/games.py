@@ -115,7 +115,7 @@ print(result)""",
 
 
 def _line(game: str, seed: int, round: int) -> dict[str, Any]:
-    found = over_training(gan_on_a_line(game, seed), 60, round, ("value", "best_value", "js"))
+    found = over_training(gan_on_a_line(game, seed), 60, round, ("value", "best_value", "js", "gap"))
     densities = {"p_g": found["p_g"] / WIDTH_OF_CELL, "p_data": data_masses() / WIDTH_OF_CELL}
     return found | densities | {"x": MIDDLES}
 
@@ -161,14 +161,16 @@ LINE = Topic(
         Panel(
             "Over training",
             "round",
-            "nats",
+            "nats (gap: no unit)",
             (
                 Mark("line", "rounds", "all_value", "V(D, G)", 3),
                 Mark("line", "rounds", "all_best_value", "V(D*, G)", 2),
                 Mark("line", "rounds", "all_js", "JSD", 1),
+                Mark("dash", "rounds", "all_gap", "gap |D - D*|", 4),
                 Mark("dots", "at", "value", "", 3),
                 Mark("dots", "at", "best_value", "", 2),
                 Mark("dots", "at", "js", "", 1),
+                Mark("dots", "at", "gap", "", 4),
             ),
             ylim=(-2.2, 0.8),
         ),
