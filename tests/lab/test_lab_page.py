@@ -216,10 +216,11 @@ def test_the_page_stands_alone(page, data):
 
 
 def test_pictures_for_print():
-    for name in ("divergences", "dirac", "cd"):
+    for name in ("divergences", "dirac", "cd", "depth"):
         with Image.open(io.BytesIO(lab.lab_picture(name))) as image:
             assert min(image.size) > 300
             assert len(np.unique(np.asarray(image))) > 20
+            assert (np.asarray(image.convert("L"))[:, [0, -1]] == 255).all()  # no line of text is cut off
     assert lab.lab_picture("dirac", variant="r1") != lab.lab_picture("dirac") == lab.lab_picture("dirac", steps=120)
 
 

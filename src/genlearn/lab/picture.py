@@ -28,7 +28,7 @@ def lab_picture(name: str, **setting: Value) -> bytes:
     state = topic.state(**values)
     with matplotlib.rc_context(STYLE):
         n = len(topic.panels)
-        figure = Figure((4.8 * n, 4.2), layout="constrained")
+        figure = Figure((max(6.4, 4.8 * n), 4.2), layout="constrained")
         FigureCanvasAgg(figure)
         spans = limits(topic, [state])
         for axes, panel, (xlim, ylim) in zip(figure.subplots(1, n, squeeze=False)[0], topic.panels, spans, strict=True):
