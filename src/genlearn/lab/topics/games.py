@@ -147,7 +147,7 @@ LINE = Topic(
     ),
     (
         Panel(
-            "This moment",
+            "This moment; densities cut at 1",
             "x",
             "density, and probability",
             (
