@@ -150,7 +150,7 @@ print(result)""",
 )
 
 
-SLIDE = np.arange(-200, 201, 5) / 100
+SLIDE = np.union1d(np.arange(-200, 201, 5), (-1, 1)) / 100  # for points JSD jumps at 0
 
 
 def _supports(shape: str, shift: float) -> dict[str, Any]:

@@ -82,7 +82,7 @@ DIRAC = Topic(
     ),
     (
         Panel(
-            "Path from (1, 1), and the field (arrows; length: its square root)",
+            "Path from (1, 1); arrows as the root of the field",
             "theta (generator)",
             "psi (discriminator)",
             (
