@@ -19,7 +19,7 @@ COLOURS = (*PALETTE[:6], INK)
 
 
 def lab_picture(name: str, **setting: Value) -> bytes:
-    """The PNG of a topic at its start, or with some controls set: lab_picture("dirac", variant="r1", steps=200).
+    """The PNG of a topic at its start, or with some controls set: lab_picture("dirac", variant="r1", steps=240).
 
     Raises ValueError in one line for a topic, a control or a value that is none.
     """
