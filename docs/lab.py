@@ -62,6 +62,8 @@ for mean in (0.5, 1.0, 2.0, 4.0):
 print("7. Why a GAN cycles")
 for variant in ("minimax", "non-saturating", "wgan", "r1", "consensus"):
     print(variant, lab.dirac_eigenvalues(variant), lab.dirac_factor(variant, rate=0.1))
+for gamma in (0.5, 1, 2):
+    print("r1", gamma, lab.dirac_eigenvalues("r1", gamma))
 paths = {name: lab.dirac_path(name, rate=0.1, steps=300) for name in ("minimax", "wgan", "r1", "instance-noise")}
 save("radius", curves_png({k: (np.arange(301), np.hypot(*v.T)) for k, v in paths.items()}, "radius", "step"))
 save("dirac", lab.lab_picture("dirac", steps=240))

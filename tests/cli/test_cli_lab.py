@@ -16,7 +16,7 @@ def test_a_page_of_one_topic(cli, tmp_path):
 
 def test_a_picture_of_one_topic(cli, tmp_path):
     out = tmp_path / "dirac.png"
-    for settings in ([], ["--set", "variant=r1", "--set", "steps=200"]):
+    for settings in ([], ["--set", "variant=r1", "--set", "steps=240"]):
         answer = cli("lab", "dirac", "--png", "--out", out, *settings)
         assert (answer.code, answer.out.strip()) == (0, str(out)), answer.err
         with Image.open(out) as image:

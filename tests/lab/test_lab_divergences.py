@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from genlearn import lab
+from genlearn.lab.likelihood import draws
 from genlearn.losses import discriminator_loss, generator_loss
 
 SHIFTS = {  # mean of q: JSD, V(D*), KL; N(0, 1) against N(mean, 1)
@@ -64,6 +65,8 @@ def test_the_residual_on_discrete_laws(laws):
     p, q = laws
     o = lab.optimality(p, q)
     assert abs(o.residual) <= 1e-12
+    assert o.value == lab.value(lab.optimal_logit(p, q), p, q)  # to the bit: each side by its own definition
+    assert o.residual == o.value - o.bound and o.bound == -math.log(4) + 2 * lab.js(p, q)
     # The same value by the losses that models train with: -2 times the loss of D at the best logits.
     a = torch.from_numpy(lab.optimal_logit(p, q))
     loss = -2 * sum(
@@ -112,6 +115,12 @@ def test_w1_of_laws_and_of_samples():
         lab.wasserstein_samples(a, b[:3])
 
 
+def test_the_trapezoid_rule_is_exact_for_lines():
+    x, w = lab.quadrature(-1, 3, 5)
+    assert (x[0], x[-1], w.sum()) == (-1, 3, 4)
+    assert w @ (2 * x + 1) == pytest.approx(12, abs=1e-12)
+
+
 def test_a_law_that_is_none_is_refused_in_one_line(line):
     x, w = line
     with pytest.raises(ValueError, match=r"expected .* sum 1; .* wider quadrature") as error:
@@ -119,6 +128,8 @@ def test_a_law_that_is_none_is_refused_in_one_line(line):
     assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match="nothing negative"):
         lab.js(np.array([1.5, -0.5]), np.array([0.5, 0.5]))
+    with pytest.raises(ValueError, match=r"sum 0\.9999, expected"):
+        lab.kl(np.array([0.5, 0.4999]), np.array([0.5, 0.5]))
     with pytest.raises(ValueError, match="low < high"):
         lab.quadrature(1, 1)
     with pytest.raises(ValueError, match="sd is 0"):
@@ -189,6 +200,19 @@ def test_maximum_likelihood_is_minimum_kl(seed):
     assert lab.likelihood(0.0, 2, seed).kl == lab.likelihood(0.0, 500, seed).kl
     with pytest.raises(ValueError, match="expected 2 points"):
         lab.likelihood(0.0, 1, seed)
+
+
+def test_the_residual_of_points_is_what_it_says():
+    """To the bit, with the frequencies of the cells counted another way."""
+    edges = np.linspace(-12, 12, 241)
+    for seed in range(6):
+        x = draws(300, seed)
+        q = lab.normal((edges[1:] + edges[:-1]) / 2, -2.0)
+        q /= q.sum()
+        cell = np.searchsorted(edges[1:-1], x, side="right")
+        p, _ = np.histogram(x, edges)
+        wanted = float(-np.log(q[cell]).mean()) - (lab.entropy(p / 300) + lab.kl(p / 300, q))
+        assert lab.likelihood(-2.0, 300, seed).residual == wanted
 
 
 def test_discriminator_loss_is_minus_half_the_value():

@@ -14,6 +14,7 @@ from genlearn import lab
 from genlearn.lab.contrastive import bars, binary, gibbs_matrix, learned_rbm, statistics
 from genlearn.losses import discriminator_loss, generator_loss, squared_gradient_norm
 from genlearn.maths import log_z_exact, make_rng
+from genlearn.nets import RestrictedBoltzmann
 from genlearn.samplers import from_hidden
 
 HALF = 0.5  # f'(0) of the logistic losses
@@ -50,7 +51,24 @@ def test_eigenvalues(variant):
     np.testing.assert_allclose(found, EIGENVALUES[variant], atol=1e-7)
 
 
-def losses_of(variant):
+@pytest.mark.parametrize("gamma", [0.0, 0.3, 1.0, 4.0])
+def test_eigenvalues_of_any_penalty(gamma):
+    """R1: -gamma/2 +- sqrt(gamma^2 / 4 - f'(0)^2); R1 and R2: with 2 gamma; consensus: -gamma f'(0)^2 +- i f'(0)."""
+    for variant, g in (("r1", gamma), ("rpgan-r1-r2", 2 * gamma)):
+        root = np.emath.sqrt(g**2 / 4 - HALF**2)
+        wanted = (-g / 2 + root, -g / 2 - root)
+        np.testing.assert_allclose(lab.dirac_eigenvalues(variant, gamma), wanted, atol=1e-12)
+        found = lab.dirac(variant, 0.01, "simultaneous", 5, gamma)
+        assert (found.real, found.imaginary) == pytest.approx((wanted[0].real, wanted[0].imag), abs=1e-12)
+        assert found.factor == pytest.approx(max(abs(1 + 0.01 * v) for v in wanted), abs=1e-12)
+        assert (found.theta, found.psi) == tuple(lab.dirac_path(variant, 0.01, steps=5, gamma=gamma)[-1])
+    wanted = (-gamma * HALF**2 + 1j * HALF, -gamma * HALF**2 - 1j * HALF)
+    np.testing.assert_allclose(lab.dirac_eigenvalues("consensus", gamma), wanted, atol=1e-12)
+    for variant in ("minimax", "non-saturating", "wgan", "instance-noise"):  # no penalty to weigh
+        assert lab.dirac_eigenvalues(variant, gamma) == lab.dirac_eigenvalues(variant)
+
+
+def losses_of(variant, gamma):
     """(L_G, L_D) at (theta, psi), of the losses that models train with (that of D twice: it has a half), and R1."""
 
     def real(psi):
@@ -60,7 +78,7 @@ def losses_of(variant):
         return (theta * psi)[None]
 
     def r1(psi):
-        return lab.GAMMA / 2 * squared_gradient_norm(lambda x: x[:, 0] * psi, torch.zeros(1, 1).double()).sum()
+        return gamma / 2 * squared_gradient_norm(lambda x: x[:, 0] * psi, torch.zeros(1, 1).double()).sum()
 
     def minimax(theta, psi):
         return generator_loss(fake(theta, psi), "minimax")
@@ -78,34 +96,36 @@ def losses_of(variant):
         "minimax": (minimax, logistic),
         "non-saturating": (non_saturating, logistic),
         "wgan": (lambda t, p: -critic(t, p), critic),
-        "wgan-gp": (lambda t, p: -critic(t, p), lambda t, p: critic(t, p) + lab.GAMMA / 2 * (p.abs() - 1) ** 2),
-        "r1": (minimax, lambda t, p: logistic(t, p) + lab.GAMMA / 2 * p**2),
+        "wgan-gp": (lambda t, p: -critic(t, p), lambda t, p: critic(t, p) + gamma / 2 * (p.abs() - 1) ** 2),
+        "r1": (minimax, lambda t, p: logistic(t, p) + gamma / 2 * p**2),
         "rpgan-r1-r2": (
             lambda t, p: softplus(real(p) - fake(t, p)).sum(),
-            lambda t, p: softplus(fake(t, p) - real(p)).sum() + lab.GAMMA * p**2,
+            lambda t, p: softplus(fake(t, p) - real(p)).sum() + gamma * p**2,
         ),
     }.get(variant), r1
 
 
+@pytest.mark.parametrize("gamma", [lab.GAMMA, 0.3])
 @pytest.mark.parametrize("variant", ["minimax", "non-saturating", "wgan", "wgan-gp", "r1", "rpgan-r1-r2"])
-def test_fields_are_gradients_of_the_losses_of_models(variant):
-    (loss_g, loss_d), r1 = losses_of(variant)
+def test_fields_are_gradients_of_the_losses_of_models(variant, gamma):
+    (loss_g, loss_d), r1 = losses_of(variant, gamma)
     for theta, psi in POINTS:
-        g, d = lab.dirac_field(variant)(theta.numpy(), psi.numpy())
+        g, d = lab.dirac_field(variant, gamma)(theta.numpy(), psi.numpy())
         assert float(g) == pytest.approx(-float(grad(loss_g, 0)(theta, psi)), abs=1e-12)
         assert float(d) == pytest.approx(-float(grad(loss_d, 1)(theta, psi)), abs=1e-12)
-        assert float(r1(psi)) == pytest.approx(lab.GAMMA / 2 * float(psi) ** 2, abs=1e-12)
+        assert float(r1(psi)) == pytest.approx(gamma / 2 * float(psi) ** 2, abs=1e-12)
 
 
-def test_consensus_descends_the_length_of_the_field():
+@pytest.mark.parametrize("gamma", [lab.GAMMA, 0.3])
+def test_consensus_descends_the_length_of_the_field(gamma):
     def half_square(theta, psi):
         s = (theta * psi).sigmoid()
         return ((psi * s) ** 2 + (theta * s) ** 2) / 2
 
     for theta, psi in POINTS:
-        plain, consensus = (lab.dirac_field(v)(theta.numpy(), psi.numpy()) for v in ("minimax", "consensus"))
+        plain, consensus = (lab.dirac_field(v, gamma)(theta.numpy(), psi.numpy()) for v in ("minimax", "consensus"))
         for i in (0, 1):
-            wanted = plain[i] - lab.GAMMA * float(grad(half_square, i)(theta, psi))
+            wanted = plain[i] - gamma * float(grad(half_square, i)(theta, psi))
             assert float(consensus[i]) == pytest.approx(float(wanted), abs=1e-12)
 
 
@@ -165,6 +185,8 @@ def test_what_stays_away_from_the_equilibrium():
     assert math.isnan(lab.dirac("wgan-gp", 0.1, "simultaneous", 3).factor)
     with pytest.raises(ValueError, match="jumps at psi = 0"):
         lab.dirac_eigenvalues("wgan-gp")
+    with pytest.raises(ValueError, match="gamma is -1, expected a number of at least 0"):
+        lab.dirac_field("r1", -1)
     with pytest.raises(ValueError, match="did you mean 'wgan-gp'"):
         lab.dirac_field("wgan_gp")
     with pytest.raises(ValueError, match="did you mean 'alternating'"):
@@ -199,6 +221,19 @@ def test_the_exact_gradient_is_that_of_the_log_likelihood():
     assert found.exact == pytest.approx(float(ours.norm()), abs=1e-12)
     log_z = log_z_exact(net.W, net.a, net.b)
     assert found.log_likelihood == pytest.approx(float(-net.free_energy(data).mean()) - log_z, abs=1e-10)
+
+
+def test_a_step_of_exact_learning():
+    """Half the gradient, from ten times the weights of a fresh RBM of that seed."""
+    fresh, one, two, other = learned_rbm(0, 3), learned_rbm(1, 3), learned_rbm(2, 3), learned_rbm(0, 4)
+    torch.testing.assert_close(fresh.W, 10 * RestrictedBoltzmann(9, 6, make_rng(3)).W.double(), atol=1e-7, rtol=0)
+    assert not torch.equal(fresh.W, other.W) and not fresh.a.any()
+    v, data = binary(9), bars()
+    for before, after in ((fresh, one), (one, two)):
+        model = statistics(before, v, (-before.free_energy(v)).softmax(0))
+        g = statistics(before, data, torch.full((16,), 1 / 16).double()) - model
+        moved = torch.cat([(after.W - before.W).flatten(), after.a - before.a, after.b - before.b])
+        torch.testing.assert_close(moved, g / 2, atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("steps", [100, 300])

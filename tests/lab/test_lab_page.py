@@ -123,6 +123,30 @@ def test_floors_in_words_are_those_of_the_functions():
         assert words in said[place], place
 
 
+def folded(mean, sd):
+    """E|mean + sd e|, e ~ N(0, 1)."""
+    if sd == 0:
+        return abs(mean)
+    return sd * math.sqrt(2 / math.pi) * math.exp(-((mean / sd) ** 2) / 2) + mean * math.erf(mean / sd / math.sqrt(2))
+
+
+def test_all_numbers_of_the_page_are_right_to_their_six_figures(data):
+    """No law is cut off by the quadrature: residuals are rounding; W1(N(0, 1), N(m, s^2)) = E|m + (s - 1) e|."""
+    columns = {t["name"]: {k: c.get("numbers") for k, c in t["columns"].items()} for t in data["topics"]}
+    for name in ("optimality", "likelihood"):
+        assert max(map(abs, columns[name]["residual"])) < 1e-13, name
+    for i, setting in enumerate(lab.TOPICS["divergences"].settings()):
+        if setting["law"] == "normal":
+            m, s = setting["mean"], setting["sd"]
+            found = {key: columns["divergences"][key][i] for key in ("w1", "kl_pq", "kl_qp", "entropy_q")}
+            assert found["w1"] == pytest.approx(folded(m, abs(s - 1)), abs=5e-7)
+            assert found["kl_pq"] == pytest.approx(math.log(s) + (1 + m**2) / (2 * s**2) - 0.5, rel=1e-8, abs=1e-12)
+            assert found["kl_qp"] == pytest.approx(-math.log(s) + (s**2 + m**2) / 2 - 0.5, rel=1e-8, abs=1e-12)
+            assert found["entropy_q"] == pytest.approx(math.log(s) + math.log(2 * math.pi * math.e) / 2, rel=1e-8)
+    for key in ("js_slope", "w1_slope", "value", "js", "w1"):  # what is 0 is told as 0
+        assert all(v == 0 or abs(v) > 1e-3 for v in columns["supports"][key]), key
+
+
 def test_a_topic_reads_its_controls_from_text():
     dirac = lab.topic("dirac")
     assert dirac.set({"variant": "r1", "rate": ".2"})["rate"] == 0.2
@@ -192,10 +216,11 @@ def test_the_page_stands_alone(page, data):
 
 
 def test_pictures_for_print():
-    for name in ("divergences", "dirac", "cd"):
+    for name in ("divergences", "dirac", "cd", "depth"):
         with Image.open(io.BytesIO(lab.lab_picture(name))) as image:
             assert min(image.size) > 300
             assert len(np.unique(np.asarray(image))) > 20
+            assert (np.asarray(image.convert("L"))[:, [0, -1]] == 255).all()  # no line of text is cut off
     assert lab.lab_picture("dirac", variant="r1") != lab.lab_picture("dirac") == lab.lab_picture("dirac", steps=120)
 
 
@@ -259,6 +284,64 @@ def test_a_topic_renders_and_a_slider_shows_the_number_of_the_data(browser, page
     assert browser.problems == []
 
 
+DRAWN = f"""[...document.querySelectorAll('{HERE} svg')].map(svg => ({{
+  texts: [...svg.querySelectorAll('text')].map(t => [t.textContent, t.getAttribute('text-anchor'),
+    Number(t.getAttribute('x')), Number(t.getAttribute('y')), t.hasAttribute('transform')]),
+  marks: [...svg.querySelector('g').children].map(m => m.tagName === 'circle'
+    ? [[Number(m.getAttribute('cx')), Number(m.getAttribute('cy'))], m.getAttribute('fill'), null]
+    : [m.getAttribute('d').match(/-?[0-9.]+/g).map(Number), m.getAttribute('stroke') || m.getAttribute('fill'),
+       m.getAttribute('stroke-dasharray')]) }}))"""
+
+
+def axis(ticks, log):
+    """What turns pixels into values (logarithms of them), read off the numbers beside an axis: all lie on one line."""
+    values = np.array([float(text.replace("\u2212", "-")) for text, _ in ticks])
+    values = np.log10(values) if log else values
+    slope, start = np.polyfit([at for _, at in ticks], values, 1)
+    np.testing.assert_allclose([start + slope * at for _, at in ticks], values, atol=abs(slope))
+    return lambda pixels: start + slope * pixels, 2 * slope
+
+
+@needs_browser
+@pytest.mark.parametrize("name", SHOWN)
+def test_what_is_drawn_lies_at_its_numbers(browser, page, name):
+    """Every point to two pixels, in the colour and the dash of its legend."""
+    topic = lab.TOPICS[name]
+    state = topic.state(**topic.start())
+    look(browser, page, name)
+    for panel, seen in zip(topic.panels, browser.js(DRAWN), strict=True):
+        *ticks, xlabel, ylabel = seen["texts"]
+        assert (xlabel[0], xlabel[4], ylabel[0], ylabel[4]) == (panel.xlabel, False, panel.ylabel, True)
+        X, near_x = axis([(t[0], t[2]) for t in ticks if t[1] == "middle"], "x" in panel.log)
+        Y, near_y = axis([(t[0], t[3] - 4) for t in ticks if t[1] == "end"], "y" in panel.log)
+        assert near_x > 0 > near_y  # more is to the right, and up, where pixels count downwards
+        found = iter(seen["marks"])
+        for mark in panel.marks:
+            x, y = (np.atleast_1d(np.asarray(state[key], float)) for key in (mark.x, mark.y))
+            if mark.until:
+                x, y = x[: int(state[mark.until]) + 1], y[: int(state[mark.until]) + 1]
+            parts = [next(found) for _ in range({"area": 2, "dots": len(x)}.get(mark.style, 1))]
+            assert {colour for _, colour, _ in parts} == {f"var(--c{mark.colour})"}
+            assert parts[-1][2] == ("6 5" if mark.style == "dash" else None)
+            if mark.style == "arrows":
+                u, v = state[mark.u], state[mark.v]
+                moves = np.hypot(u, v) > 1e-9
+                ends = np.reshape(parts[0][0], (-1, 10))  # from, to, and the two sides of the head
+                np.testing.assert_allclose([X(ends[:, 0]), Y(ends[:, 1])], [x[moves], y[moves]], atol=near_x)
+                ways = ends[:, 2] - ends[:, 0] + 1j * (ends[:, 1] - ends[:, 3])
+                wanted, far = (u + 1j * v)[moves], np.abs(ways) > 5  # of shorter ones the rounding turns the way
+                np.testing.assert_allclose((ways / abs(ways))[far], (wanted / abs(wanted))[far], atol=0.05)
+                continue
+            pixels = np.reshape(parts[-1][0] if mark.style != "dots" else [at for at, _, _ in parts], (-1, 2))
+            for at, wanted, near, log in (
+                (X(pixels[:, 0]), x, near_x, "x" in panel.log),
+                (Y(pixels[:, 1]), y, -near_y, "y" in panel.log),
+            ):
+                np.testing.assert_allclose(at, np.log10(wanted) if log else wanted, atol=near)
+        assert next(found, None) is None
+    assert browser.problems == []
+
+
 @needs_browser
 @pytest.mark.slow
 def test_the_whole_page(browser, tmp_path):
@@ -286,7 +369,7 @@ def test_the_same_address_gives_the_same_pixels(browser, page):
             "input.value = 2; input.dispatchEvent(new Event('input')); document.activeElement.blur(); })()"
         )
     address, moved, shown = browser.js("location.hash"), browser.picture(), numbers(browser)
-    assert "steps=20" in address and "rate=0.2" in address and "variant=minimax" in address
+    assert "steps=30" in address and "rate=0.2" in address and "variant=minimax" in address
     look(browser, page, address[1:])
     assert numbers(browser) == shown
     assert browser.picture() == moved

@@ -33,7 +33,7 @@ def lab(
     if png or settings:
         if name is None or not png:
             raise ValueError(
-                "--set and --png are for the picture of one topic: genlearn lab dirac --png --set steps=200"
+                "--set and --png are for the picture of one topic: genlearn lab dirac --png --set steps=240"
             )
         pairs = dict(text.partition("=")[::2] for text in settings)
         out = out or Path(f"{name}.png")

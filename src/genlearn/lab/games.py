@@ -27,7 +27,7 @@ LINE_GAMES, RING_GAMES = (
     ("balanced", "eager generator", "eager, packed"),
 )
 
-BATCH, N_RING, NEAR, ENOUGH = 128, 2000, 0.1, 20
+BATCH, N_RING, NEAR = 128, 2000, 0.1
 EDGES = np.linspace(-4, 4, 161)  # of the cells on which laws on the line are compared
 MIDDLES: Array = (EDGES[1:] + EDGES[:-1]) / 2
 

@@ -19,7 +19,7 @@ COLOURS = (*PALETTE[:6], INK)
 
 
 def lab_picture(name: str, **setting: Value) -> bytes:
-    """The PNG of a topic at its start, or with some controls set: lab_picture("dirac", variant="r1", steps=200).
+    """The PNG of a topic at its start, or with some controls set: lab_picture("dirac", variant="r1", steps=240).
 
     Raises ValueError in one line for a topic, a control or a value that is none.
     """
@@ -28,7 +28,7 @@ def lab_picture(name: str, **setting: Value) -> bytes:
     state = topic.state(**values)
     with matplotlib.rc_context(STYLE):
         n = len(topic.panels)
-        figure = Figure((4.8 * n, 4.2), layout="constrained")
+        figure = Figure((max(6.4, 4.8 * n), 4.2), layout="constrained")
         FigureCanvasAgg(figure)
         spans = limits(topic, [state])
         for axes, panel, (xlim, ylim) in zip(figure.subplots(1, n, squeeze=False)[0], topic.panels, spans, strict=True):

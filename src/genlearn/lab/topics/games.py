@@ -20,22 +20,22 @@ WIDTH_OF_CELL = float(EDGES[1] - EDGES[0])
 
 
 @lru_cache
-def _path(variant: str, rate: float, order: str) -> Array:
-    return dirac_path(variant, rate, order, STEPS)  # type: ignore[arg-type]
+def _path(variant: str, rate: float, order: str, gamma: float) -> Array:
+    return dirac_path(variant, rate, order, STEPS, gamma)  # type: ignore[arg-type]
 
 
 @lru_cache
-def _arrows(variant: str) -> tuple[Array, Array, Array, Array]:
+def _arrows(variant: str, gamma: float) -> tuple[Array, Array, Array, Array]:
     theta, psi = (a.ravel() for a in np.meshgrid(GRID, GRID))
-    u, v = dirac_field(variant)(theta, psi)
+    u, v = dirac_field(variant, gamma)(theta, psi)
     return theta, psi, u, v
 
 
-def _dirac(variant: str, order: str, rate: float, steps: int) -> dict[str, Any]:
-    theta, psi, u, v = _arrows(variant)
-    path = _path(variant, rate, order)
+def _dirac(variant: str, gamma: float, order: str, rate: float, steps: int) -> dict[str, Any]:
+    theta, psi, u, v = _arrows(variant, gamma)
+    path = _path(variant, rate, order, gamma)
     radius = np.hypot(*path.T)
-    return dirac(variant, rate, order, steps)._asdict() | {  # type: ignore[arg-type]
+    return dirac(variant, rate, order, steps, gamma)._asdict() | {  # type: ignore[arg-type]
         "grid_theta": theta,
         "grid_psi": psi,
         "u": u,
@@ -53,22 +53,24 @@ DIRAC = Topic(
     "dirac",
     "The Dirac-GAN: why a GAN cycles",
     "The smallest GAN: the data are the point 0, the generator is the point theta, the discriminator has the logit "
-    "psi x. Without a remedy the eigenvalues at the equilibrium are +-i f'(0), f' the slope of the loss (1/2, for a "
-    "wgan 1): nothing pulls inwards, the flow runs in circles; near the equilibrium simultaneous steps of any size "
-    "spiral outwards, alternating ones circle. R1, instance noise and consensus give the eigenvalues a negative real "
-    "part: the game converges. Clipping and WGAN-GP do not (the field of the latter jumps at psi = 0, and has no "
-    "eigenvalues there).",
+    "psi x (for a wgan: the score). Without a remedy the eigenvalues at the equilibrium are \u00b1i f'(0), f' the "
+    "slope of the loss (1/2, for a wgan 1): nothing pulls inwards, the flow runs in circles; near the equilibrium "
+    "simultaneous steps of any size spiral outwards, alternating ones circle. R1, instance noise and consensus give "
+    "the eigenvalues a negative real part: the game converges. R1 is fastest at gamma = 2 f'(0) = 1: below, the path "
+    "still turns, above, it creeps (R1 and R2 together, as in rpgan, count twice). Clipping and WGAN-GP do not "
+    "converge (the field of the latter jumps at psi = 0, and has no eigenvalues there).",
     (
         r"\frac{d}{d t} (\theta, \psi) = (-\frac{\partial L_G}{\partial \theta}, "
         r"-\frac{\partial L_D}{\partial \psi}) \quad D(x) = \psi x",
         r"\lambda = \pm i f'(0) \quad R_1: \lambda = -\frac{\gamma}{2} \pm "
-        r"\sqrt{\frac{\gamma^2}{4} - {f'(0)}^2} \quad \gamma = 1",
+        r"\sqrt{\frac{\gamma^2}{4} - {f'(0)}^2}",
     ),
     (
         Control("variant", "game", tuple(FIELDS), "minimax"),
+        Control("gamma", "gamma, weight of a penalty", (0.5, 1.0, 2.0), 1.0),
         Control("order", "steps are", ORDERS, "simultaneous"),
         Control("rate", "step size", (0.05, 0.1, 0.2), 0.1),
-        Control("steps", "steps", tuple(range(0, STEPS + 1, 10)), 120),
+        Control("steps", "steps", tuple(range(0, STEPS + 1, 15)), 120),
     ),
     _dirac,
     (
@@ -80,7 +82,7 @@ DIRAC = Topic(
     ),
     (
         Panel(
-            "Field and path, from (1, 1)",
+            "Path from (1, 1); arrows as the root of the field",
             "theta (generator)",
             "psi (discriminator)",
             (
@@ -105,7 +107,7 @@ DIRAC = Topic(
     ),
     """from genlearn import lab
 
-result = lab.dirac(variant={variant}, rate={rate}, order={order}, steps={steps})
+result = lab.dirac(variant={variant}, rate={rate}, order={order}, steps={steps}, gamma={gamma})
 print(result)""",
     "Mescheder, Geiger and Nowozin 2018; Huang et al. 2024",
     "steps",
@@ -113,7 +115,7 @@ print(result)""",
 
 
 def _line(game: str, seed: int, round: int) -> dict[str, Any]:
-    found = over_training(gan_on_a_line(game, seed), 60, round, ("value", "best_value", "js"))
+    found = over_training(gan_on_a_line(game, seed), 60, round, ("value", "best_value", "js", "gap"))
     densities = {"p_g": found["p_g"] / WIDTH_OF_CELL, "p_data": data_masses() / WIDTH_OF_CELL}
     return found | densities | {"x": MIDDLES}
 
@@ -145,7 +147,7 @@ LINE = Topic(
     ),
     (
         Panel(
-            "This moment",
+            "This moment; densities cut at 1",
             "x",
             "density, and probability",
             (
@@ -159,14 +161,16 @@ LINE = Topic(
         Panel(
             "Over training",
             "round",
-            "nats",
+            "nats (gap: no unit)",
             (
                 Mark("line", "rounds", "all_value", "V(D, G)", 3),
                 Mark("line", "rounds", "all_best_value", "V(D*, G)", 2),
                 Mark("line", "rounds", "all_js", "JSD", 1),
+                Mark("dash", "rounds", "all_gap", "gap |D - D*|", 6),
                 Mark("dots", "at", "value", "", 3),
                 Mark("dots", "at", "best_value", "", 2),
                 Mark("dots", "at", "js", "", 1),
+                Mark("dots", "at", "gap", "", 6),
             ),
             ylim=(-2.2, 0.8),
         ),

@@ -47,7 +47,7 @@ CONTRASTIVE = Topic(
     ),
     _contrastive,
     (
-        Number("exact", "length of the exact gradient", "", EXACT),
+        Number("exact", "length of the exact gradient", "", "exact; weights and biases together"),
         Number("bias", "length of the bias of CD-k", "", EXACT),
         Number("relative", "bias / gradient", "", EXACT),
         Number("cosine", "cosine of CD-k and gradient", "", EXACT),
@@ -87,10 +87,11 @@ def _depth(activation: str, normalisation: str, residual: bool, depth: int) -> d
 DEPTH = Topic(
     "depth",
     "Where the gradient goes: depth",
-    "The gradient of a fresh network, layer by layer, 1 at the top. The slope of the sigmoid is at most 1/4: below 16 "
-    "layers of it nothing is left to learn from. Tanh is far better, ReLU with weights of twice the variance keeps it, "
-    "batch normalisation rescues even the sigmoid, and a residual connection lets the gradient pass around each layer "
-    "(without normalisation the sum grows, and the gradient with it).",
+    "The gradient of a fresh network with orthogonal weights, layer by layer, 1 at the top. The slope of the sigmoid "
+    "is at most 1/4: below 16 layers of it nothing is left to learn from. Tanh is far better, ReLU with weights of "
+    "twice the variance about keeps it, batch normalisation rescues even the sigmoid (and makes that of a plain ReLU "
+    "grow by a fifth a layer), and a residual connection lets the gradient pass around each layer (without "
+    "normalisation the sum may grow, and the gradient with it).",
     (
         r"h_l = \phi(norm(W_l h_{l - 1})) [+ h_{l - 1}] \quad \lVert \frac{\partial L}{\partial h_l} \rVert",
         r"| \sigma' | \le \frac{1}{4} \to \lVert \frac{\partial L}{\partial h_0} \rVert \le "
@@ -104,7 +105,7 @@ DEPTH = Topic(
     ),
     _depth,
     (
-        Number("factor", "factor a layer", "", "one network, seed 0, 64 inputs; a linear one: 1"),
+        Number("factor", "factor a layer", "", "one network, seed 0, 64 inputs; a plain linear one: 1"),
         Number("ratio", "gradient at the input / at the top", "", "the same"),
     ),
     (

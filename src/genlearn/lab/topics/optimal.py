@@ -14,7 +14,7 @@ from genlearn.lab.optimality import optimal_discriminator, optimal_logit, optima
 from genlearn.lab.topic import Control, Mark, Number, Panel, Topic
 from genlearn.lab.topics.common import QUADRATURE, SEEDS, W, X
 
-SHOWN = slice(2000, 6001, 25)  # the nodes of pictures: -8 to 8
+SHOWN = slice(6000, 14_001, 50)  # the nodes of pictures: -8 to 8
 MEANS, SDS = tuple(np.arange(-4, 4.01, 0.5).tolist()), (0.75, 1.0, 1.5, 2.0)
 DATA = {"normal": normal(X), "two bumps": two_bumps(X)}
 MEAN = Control("mean", "mean of q", MEANS, 1.0)
@@ -56,7 +56,7 @@ DIVERGENCES = Topic(
     (
         Panel("The two densities", "x", "density", (Mark("area", "x", "p", "p", 0), Mark("area", "x", "q", "q", 1))),
         Panel(
-            "What the two KL add up",
+            "What the two KL add up, cut at 3",
             "x",
             "nats per unit of x",
             (Mark("line", "x", "pq", "p log p/q", 0), Mark("line", "x", "qp", "q log q/p", 1)),
@@ -65,7 +65,7 @@ DIVERGENCES = Topic(
     ),
     """from genlearn import lab
 
-x, w = lab.quadrature(-16, 16, 8001)
+x, w = lab.quadrature(-20, 20)
 p = {"normal": lab.normal(x), "two bumps": lab.two_bumps(x)}[{law}]
 q = lab.normal(x, mean={mean}, sd={sd})
 result = lab.divergences(p, q, x, w)
@@ -89,7 +89,7 @@ def _likelihood(seed: int, n: int, theta: float) -> dict[str, Any]:
     x, edges = draws(n, seed), np.linspace(-4, 4, 41)
     heights, _ = np.histogram(x, edges, density=True)
     nll = np.array([float(((x - t) ** 2).mean()) for t in THETAS]) / 2 + np.log(2 * np.pi) / 2
-    inside = slice(3000, 5001, 20)
+    inside = slice(8000, 12_001, 40)
     return likelihood(theta, n, seed)._asdict() | {
         "x": X[inside],
         "p": two_bumps(X)[inside],
@@ -208,7 +208,7 @@ OPTIMALITY = Topic(
     ),
     """from genlearn import lab
 
-x, w = lab.quadrature(-16, 16, 8001)
+x, w = lab.quadrature(-20, 20)
 p_data = {"normal": lab.normal(x), "two bumps": lab.two_bumps(x)}[{law}]
 p_g = lab.normal(x, mean={mean}, sd={sd})
 result = lab.optimality(p_data, p_g, w)
