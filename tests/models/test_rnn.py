@@ -70,7 +70,9 @@ def test_only_what_comes_first_can_be_known(split, rows):
     wrong, by_chance = (np.abs(x - split[1])[:, ~known].mean() for x in (filled, free))
     assert wrong < 0.9 * by_chance
     for bad in (~known, known.T):
-        with pytest.raises(ValueError, match=r"known pixels stand behind unknown ones.*known\[:k\], or --mask bottom") as error:
+        with pytest.raises(
+            ValueError, match=r"known pixels stand behind unknown ones.*known\[:k\], or --mask bottom"
+        ) as error:
             rows.complete(split[1][:2], bad)
         assert "\n" not in str(error.value)
 

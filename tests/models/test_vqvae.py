@@ -59,3 +59,23 @@ def test_codes_out_of_range_and_images_that_are_none_are_refused(model, digits):
         VQVAE(**HOW).fit(digits[:, :63])
     with pytest.raises(ValueError, match=r"truncation is 0\.5"):
         model.sample(1, truncation=0.5)
+
+
+@pytest.mark.parametrize(
+    ("budget", "seen"),
+    [
+        ({"images": 3000, "epochs": None}, (1500, 1500)),
+        ({"images": 3000, "epochs": 2}, (400, 400)),
+        ({"images": 3000, "epochs": 2, "prior_epochs": 5}, (400, 1000)),
+        ({"images": 3000, "epochs": None, "prior_epochs": 1}, (1500, 200)),
+        ({"images": 500, "epochs": 2}, (300, 200)),
+    ],
+)
+def test_the_net_of_codes_gets_all_that_the_codes_leave_of_a_budget(digits, budget, seen):
+    """Half and half of 500 images, in whole batches of 100."""
+    model = VQVAE(**HOW, **budget)
+    stages = {
+        name: model.fit(digits[:200].reshape(-1, 8, 8)).journal_.curve(f"{name}/loss")[0] for name in ("vqvae", "prior")
+    }
+    ends = stages["vqvae"][-1], stages["prior"][-1]
+    assert (ends[0], ends[1] - ends[0]) == seen

@@ -46,7 +46,8 @@ class VQVAE(Encoder, GenerativeEstimator):
 
     Then, as a second stage (`prior_*`), a recurrent net learns p(k) of the grids in raster order, exactly, as an
     `AutoregressiveRNN` that of pixels; `sample` draws codes from it and decodes them. With labels (-1 where unknown) it
-    is told the class of the image: `sample(y=...)` draws one; the codes themselves know nothing of classes.
+    is told the class of the image: `sample(y=...)` draws one; the codes themselves know nothing of classes. Of a budget
+    in images or minutes the codes get half, their net all that is left; in epochs each stage has as many.
 
     Van den Oord, Vinyals and Kavukcuoglu 2017.
     """
@@ -62,7 +63,9 @@ class VQVAE(Encoder, GenerativeEstimator):
     prior_cell: Annotated[Cell, "recurrent net of the codes"] = "lstm"
     prior_order: Annotated[Literal["codes", "rows"], "what a step of it is: a code, or a row of them"] = "codes"
     prior_hidden: Annotated[int, Range(1), "units of its state"] = 256
-    prior_epochs: Annotated[float, Range(0, open=True), "passes over the data of its stage"] = 10
+    prior_epochs: Annotated[
+        float | None, Range(0, open=True), "passes over the data of its stage (none: epochs, or what is left)"
+    ] = None
     prior_rate: Annotated[float | Schedule, Range(0, open=True), "its step size, or its schedule in images"] = 2e-3
 
     family: ClassVar[str] = "autoencoder"
@@ -96,10 +99,10 @@ class VQVAE(Encoder, GenerativeEstimator):
         owns = ("encoder", "decoder", *(["codebook"] if self.codebook == "loss" else []))
         coder = Player("vqvae", owns, self._loss, self._optimizer(), after=lambda nets: nets.codebook.replace_dead())
         writer = Player("prior", ("prior",), self._loss_prior, self._optimizer(lr=self.prior_rate), clip=1.0)
-        epochs = Budget(epochs=self.prior_epochs)
+        left = Budget(epochs=self.epochs if self.prior_epochs is None else self.prior_epochs)
         return [
             Stage("codes", [coder], self._budget(), start=self._start),
-            Stage("prior", [writer], epochs, start=self._start_prior, prepare=self._coded),
+            Stage("prior", [writer], left, start=self._start_prior, prepare=self._coded),
         ]
 
     # --- the codes
