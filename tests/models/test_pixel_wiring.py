@@ -152,6 +152,7 @@ def test_sizes_and_steps_reach_the_vqvae():
         model._start(nets, Stream(x, None, 50, 0), make_rng(0))
         z = model._z(nets, x)
         assert nets.scale.mean.item() == pytest.approx(x.mean().item(), abs=1e-6)
+        assert nets.noise.sd.item() == pytest.approx(x.var(0, correction=0).mean().sqrt().item())  # no error is known
         assert all((z == e).all(1).any() for e in nets.codebook.vectors)
         nets.codebook.uses[0], nets.codebook.vectors[0] = 0.0, 9.0
         coder.players[0].after(nets)
