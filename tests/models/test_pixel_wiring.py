@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -102,6 +103,59 @@ def test_laws_start_near_the_shares_of_the_data():
     assert log_s.exp().tolist() == pytest.approx([sd / 2] * 3)
 
 
+@pytest.fixture(scope="module")
+def colours() -> tuple[np.ndarray, np.ndarray]:
+    """Images of 2 x 3 pixels and 3 channels that take few levels, and their classes, a third unknown."""
+    rng = np.random.default_rng(0)
+    return rng.choice([0, 1, 100, 254, 255], (60, 3, 2, 3)).astype(np.uint8), np.arange(60) % 3 - 1
+
+
+@pytest.fixture(scope="module", params=["pixels", "rows"])
+def levels(request, colours) -> AutoregressiveRNN:
+    """Nets that have seen the data, and learned nothing."""
+    how = {"order": request.param, "output": "levels", "precision": "float64", "learning_rate": 1e-12}
+    return AutoregressiveRNN(**{**TINY, "images": 1}, **how).fit(*colours)
+
+
+def test_values_come_in_raster_order_the_channels_of_a_pixel_together(levels):
+    """Of 256 levels each is its own nearest; a step is a value, or a row of them."""
+    x = torch.arange(256).view(-1, 1, 1, 1).expand(-1, 3, 2, 3) + torch.arange(18).view(3, 2, 3)
+    x = (x % 256).to(torch.uint8)
+    k = levels._levels(levels.nets_, x.double() / 255)
+    assert k.shape == ((256, 2, 9) if levels.order == "rows" else (256, 18, 1))
+    assert torch.equal(k.flatten(1), x.permute(0, 2, 3, 1).flatten(1).long())
+    assert torch.equal(levels._images(k), x.long())
+
+
+def test_a_net_of_levels_begins_with_their_shares(levels, colours):
+    values = colours[0].transpose(0, 2, 3, 1).reshape(60, 18)
+    shares = np.stack([np.bincount(place, minlength=256) for place in values.T]) / 60
+    biases = levels._fresh_nets((3, 2, 3), 0).rnn.bias
+    levels.nets_.rnn.start(torch.zeros(*biases.shape[:2], 256).double())
+    levels._start(levels.nets_, Stream(torch.from_numpy(colours[0]), None, 60, 0, dtype=torch.float64), make_rng(0))
+    expected = torch.from_numpy(0.99 * shares + 0.01 / 256)
+    assert torch.allclose(levels.nets_.rnn.bias.detach().flatten(0, 1).exp(), expected)
+
+
+def test_the_loss_is_told_the_classes_and_is_of_whole_images(levels, colours):
+    x, y = torch.from_numpy(colours[0]).double() / 255, torch.from_numpy(colours[1])
+    told, untold = (levels.nets_.rnn.log_prob(levels._levels(levels.nets_, x), c).flatten(1).sum(1) for c in (y, None))
+    with torch.no_grad():
+        loss, _ = levels._loss(levels.nets_, Batch(x, y), make_rng(0))
+    assert loss.item() == pytest.approx(-told.mean().item())
+    assert abs(told.mean() - untold.mean()) > 1e-3
+
+
+def test_in_the_cold_the_likeliest_values_alone_are_drawn(levels):
+    """By the temperature of the call, and by that of the model."""
+    assert len(np.unique(levels.sample(30, y=1, random_state=0), axis=0)) > 20
+    frozen = levels.sample(30, y=1, temperature=1e-9, random_state=0)
+    assert np.array_equal(frozen[1:], frozen[:-1])
+    same = copy.copy(levels)
+    same.temperature = 1e-9
+    assert np.array_equal(frozen, same.sample(30, y=1, random_state=1))
+
+
 # --- codebook
 
 
@@ -172,3 +226,15 @@ def test_perplexity_is_of_the_nets_that_are_given():
         nets.codebook.vectors[1:] = 1e6
     assert model.perplexity(x, nets=nets) == 1
     assert model.perplexity(x) > 1
+
+
+def test_the_net_of_codes_learns_the_codes_of_each_image_with_its_class():
+    x, y = torch.rand(50, 1, 6, 8, generator=make_rng(0)), torch.arange(50) % 3 - 1
+    model = VQVAE(**CODES, epochs=1, prior_epochs=1).fit(x, y)
+    batch = model._coded(model.nets_, Batch(x, y), make_rng(0))
+    assert np.array_equal(batch.x, model.transform(x)) and torch.equal(batch.y, y)
+    with torch.no_grad():
+        loss, _ = model._loss_prior(model.nets_, batch, make_rng(0))
+        told, untold = (model.nets_.prior.log_prob_given(batch.x, c).mean() for c in (y, None))
+    assert loss.item() == pytest.approx(-told.item())
+    assert abs(told - untold) > 1e-6
