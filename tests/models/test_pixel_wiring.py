@@ -118,10 +118,12 @@ def levels(request, colours) -> AutoregressiveRNN:
 
 
 def test_values_come_in_raster_order_the_channels_of_a_pixel_together(levels):
-    """Of 256 levels each is its own nearest; a step is a value, or a row of them."""
+    """Values between two of the 256 levels count as the nearest; a step is a value, or a row of them."""
     x = torch.arange(256).view(-1, 1, 1, 1).expand(-1, 3, 2, 3) + torch.arange(18).view(3, 2, 3)
     x = (x % 256).to(torch.uint8)
     k = levels._levels(levels.nets_, x.double() / 255)
+    for off in (-0.4, 0.4):
+        assert torch.equal(levels._levels(levels.nets_, (x.double() + off) / 255), k)
     assert k.shape == ((256, 2, 9) if levels.order == "rows" else (256, 18, 1))
     assert torch.equal(k.flatten(1), x.permute(0, 2, 3, 1).flatten(1).long())
     assert torch.equal(levels._images(k), x.long())
@@ -144,6 +146,20 @@ def test_the_loss_is_told_the_classes_and_is_of_whole_images(levels, colours):
         loss, _ = levels._loss(levels.nets_, Batch(x, y), make_rng(0))
     assert loss.item() == pytest.approx(-told.mean().item())
     assert abs(told.mean() - untold.mean()) > 1e-3
+
+
+def test_classes_are_summed_out_by_their_shares_the_unknown_one_too(levels, colours):
+    """log p(x) = log sum_y p(y) p(x | y); of what is known of an image, by the known values alone."""
+    nets, x = levels.nets_, torch.from_numpy(colours[0][:20]).double() / 255
+    k = levels._levels(nets, x)
+    with torch.no_grad():
+        log_p = torch.stack([nets.rnn.log_prob(k, torch.full((20,), y)).flatten(1) for y in (0, 1, -1)], 1)
+        told = (torch.arange(18) < 7).view(levels._steps((3, 2, 3))).expand_as(k)
+        of_known = levels._by_class(nets, k, told)
+    joint = log_p.sum(2).exp() @ torch.full((3,), 1 / 3).double()
+    assert np.allclose(levels.score_samples(colours[0][:20]), joint.log())
+    assert (log_p.sum(2)[:, 0] - log_p.sum(2)[:, 2]).abs().min() > 1e-4
+    torch.testing.assert_close(of_known, log_p[..., :7].sum(2) - np.log(3))
 
 
 def test_in_the_cold_the_likeliest_values_alone_are_drawn(levels):
