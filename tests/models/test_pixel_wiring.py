@@ -8,8 +8,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from genlearn._types import Batch
+from genlearn.border import Border
 from genlearn.maths.rng import make_rng
 from genlearn.models.rnn import AutoregressiveRNN
 from genlearn.models.vqvae import VQVAE
@@ -30,6 +32,15 @@ def test_sizes_reach_the_recurrent_net():
     for layer in range(2):  # both begin with memories
         assert (getattr(nets.rnn.cell, f"bias_ih_l{layer}")[7:14] >= 0).all()
         assert (getattr(nets.rnn.cell, f"bias_hh_l{layer}")[:14] == 0).all()
+
+
+@pytest.mark.parametrize(("cell", "kind"), [("rnn", nn.RNN), ("gru", nn.GRU), ("lstm", nn.LSTM)])
+def test_the_cell_is_the_one_that_is_named(cell, kind):
+    assert type(AutoregressiveRNN(cell=cell, **TINY)._fresh_nets((1, 6, 6), 0).rnn.cell) is kind
+    model = VQVAE(prior_cell=cell, prior_hidden=7, **CODES)
+    model.border_ = Border.of(np.zeros((1, 6, 6)), np.dtype("float32"), True, None)
+    prior = model._fresh_nets((1, 6, 6), 0).prior.net.cell
+    assert type(prior) is kind and prior.hidden_size == 7
 
 
 def test_bits_per_dimension_of_the_journal_are_those_of_the_loss():
