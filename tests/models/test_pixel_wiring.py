@@ -49,8 +49,9 @@ def test_bits_per_dimension_of_the_journal_are_those_of_the_loss():
     assert logs["bits per dimension"].item() == pytest.approx(loss.item() / (36 * math.log(2)))
 
 
-def test_losses_and_scores_are_computed_in_full_precision_under_autocast():
-    net = Autoregressive(BinaryLevels(), 4, 4, n_hidden=5)
+@pytest.mark.parametrize("law", [BinaryLevels(), CategoricalLevels(5), Logistics(5, 2)])
+def test_losses_and_scores_are_computed_in_full_precision_under_autocast(law):
+    net = Autoregressive(law, 4, 4, n_hidden=5)
     with torch.autocast("cpu", torch.bfloat16):
         assert net.log_prob(torch.zeros(2, 4, 4, dtype=torch.long)).dtype == torch.float32
 
@@ -258,6 +259,7 @@ def test_perplexity_is_of_the_nets_that_are_given():
 def test_the_net_of_codes_learns_the_codes_of_each_image_with_its_class():
     x, y = torch.rand(50, 1, 6, 8, generator=make_rng(0)), torch.arange(50) % 3 - 1
     model = VQVAE(**CODES, epochs=1, prior_epochs=1).fit(x, y)
+    assert torch.allclose(model.nets_.prior.shares.p, torch.tensor([17, 16, 17]) / 50)
     batch = model._coded(model.nets_, Batch(x, y), make_rng(0))
     assert np.array_equal(batch.x, model.transform(x)) and torch.equal(batch.y, y)
     with torch.no_grad():
