@@ -51,9 +51,11 @@ def test_bits_per_dimension_of_the_journal_are_those_of_the_loss():
 
 @pytest.mark.parametrize("law", [BinaryLevels(), CategoricalLevels(5), Logistics(5, 2)])
 def test_losses_and_scores_are_computed_in_full_precision_under_autocast(law):
-    net = Autoregressive(law, 4, 4, n_hidden=5)
+    net, k = Autoregressive(law, 4, 4, n_hidden=5), torch.arange(32).view(2, 4, 4) % law.n_levels
     with torch.autocast("cpu", torch.bfloat16):
-        assert net.log_prob(torch.zeros(2, 4, 4, dtype=torch.long)).dtype == torch.float32
+        theta, log_p = net(k), net.log_prob(k)
+    assert theta.dtype == log_p.dtype == torch.float32
+    assert torch.equal(log_p, law.log_prob(theta, k))
 
 
 def test_a_class_that_is_not_given_is_unknown():
@@ -233,6 +235,8 @@ def test_sizes_and_steps_reach_the_vqvae():
     with torch.no_grad():
         model._start(nets, Stream(x, None, 50, 0), make_rng(0))
         z = model._z(nets, x)
+        scaled = ((255 * x + 0.5) / 256 - x.mean()) / x.std(correction=0)
+        torch.testing.assert_close(z, nets.encoder(scaled).movedim(1, -1).flatten(0, 2))
         assert nets.scale.mean.item() == pytest.approx(x.mean().item(), abs=1e-6)
         assert nets.noise.sd.item() == pytest.approx(x.var(0, correction=0).mean().sqrt().item())  # no error is known
         assert all((z == e).all(1).any() for e in nets.codebook.vectors)
