@@ -41,12 +41,17 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(cli, folder):
-    for model, *more in (("dae", "hidden=16", "n_latent=4", "n_components=2"), ("gsn", "hidden=16", "n_gibbs=5")):
+    for model, *more in (
+        ("dae", "hidden=16", "n_latent=4", "n_components=2"),
+        ("gsn", "hidden=16", "n_gibbs=5"),
+        ("rnn", "n_hidden=8", "n_units=2"),
+    ):
         settings = [argument for s in more for argument in ("--set", s)]
         arguments = [model, "--data", folder / "photos", "--size", 8, *settings, "--epochs", 3, "--seed", 0]
         answer = cli("train", *arguments, "--out", folder / model)
         assert answer.code == 0, answer.err
-    return {model: folder / model for model in ("dae", "gsn")}
+        assert ("output='logistics'" in answer.err) == (model == "rnn")  # pictures in colour
+    return {model: folder / model for model in ("dae", "gsn", "rnn")}
 
 
 def test_a_change_of_nothing_changes_nothing():
@@ -123,6 +128,14 @@ def test_what_is_missing_is_drawn_and_the_rest_kept(by_file, cli, runs, folder, 
         assert np.abs(new[:, 2:8] - np.stack(planes, 2)[:, :6].round().clip(0, 255)).max() <= 1
 
 
+def test_a_net_in_raster_order_draws_the_lower_half(cli, runs, folder, tmp_path):
+    answer = cli("complete", runs["rnn"], folder / "photos", "--mask", "bottom", "--out", tmp_path / "whole")
+    assert answer.code == 0, answer.err
+    old, new = (np.asarray(Image.open(place / "1.png")) for place in (folder / "photos", tmp_path / "whole"))
+    assert np.array_equal(old[:6], new[:6])
+    assert np.unique(new[6:, 2:14]).size > 30  # 256 levels, not two
+
+
 def test_what_of_a_mask_lies_outside_the_square_is_said(cli, runs, folder, tmp_path):
     """Three columns of eight are white; the square holds one of them."""
     mask = tmp_path / "wide.png"
@@ -141,6 +154,7 @@ def test_what_cannot_be_is_said_in_one_line(cli, runs, folder, tmp_path):
         ("complete", runs["dae"], photos, "--mask", "left", "--out", out): "DenoisingAutoencoder does not complete",
         ("complete", runs["gsn"], photos, "--mask", "lefft", "--out", out): "expected a picture, or one of left, right",
         ("complete", runs["gsn"], photos, "--mask", tmp_path / "black.png", "--out", out): "is nowhere white",
+        ("complete", runs["rnn"], photos, "--mask", "left", "--out", out): "or --mask bottom",
         ("denoise", runs["dae"], photos, "--out", photos): "expected another one",
         ("denoise", runs["dae"], photos, "--out", photos / "clean"): "expected another one",
         ("denoise", runs["dae"], one, "--out", photos): "they would be overwritten",

@@ -38,6 +38,8 @@ def test_the_gradient_goes_straight_through(rule):
     assert torch.equal(gradient, 2 * weights * E)
     # Commitment: mean (z - e)^2 = (1 + 1 + 1 + 1 + 1 + 4) / 6, its gradient 2 (z - e) / 6.
     assert commitment.item() == pytest.approx(9 / 6)
+    if rule == "loss":  # codes are a parameter
+        assert torch.autograd.grad(commitment, book.vectors, retain_graph=True, allow_unused=True) == (None,)
     assert torch.allclose(torch.autograd.grad(commitment, z)[0], (Z - E) / 3)
 
 

@@ -70,7 +70,9 @@ def test_only_what_comes_first_can_be_known(split, rows):
     wrong, by_chance = (np.abs(x - split[1])[:, ~known].mean() for x in (filled, free))
     assert wrong < 0.9 * by_chance
     for bad in (~known, known.T):
-        with pytest.raises(ValueError, match="known has known pixels behind unknown ones") as error:
+        with pytest.raises(
+            ValueError, match=r"known pixels stand behind unknown ones.*known\[:k\], or --mask bottom"
+        ) as error:
             rows.complete(split[1][:2], bad)
         assert "\n" not in str(error.value)
 
@@ -144,3 +146,19 @@ def test_grey_pixels_are_drawn_before_a_binary_net_is_asked_about_them():
     for ask in (model.score_samples, model.conditionals, model.predict_log_proba, model.memory):
         assert np.array_equal(ask(x), ask(drawn)), ask.__name__
         assert not np.array_equal(ask(x), ask(np.where(x > 127, 255, 0).astype(np.uint8)))  # not the nearest ones
+
+
+def test_images_in_colour_get_a_mixture_of_logistics_and_others_two_levels(digits):
+    x = digits[:50].reshape(-1, 8, 8).astype(np.float32)
+    for images, law in ((np.stack([x, 1 - x, x], 1), "levels"), (x, "binary"), (x[:, None], "binary")):
+        model = AutoregressiveRNN(n_hidden=4, n_units=2, n_mixture=3, epochs=1, random_state=0).fit(images)
+        assert model.nets_.rnn.law.n_parameters == (9 if law == "levels" else 1)
+        (likelihood,) = model.log_likelihoods(images).values()
+        assert likelihood.law == law
+        values = np.unique(model.sample(20, random_state=0))
+        assert set(values) <= {0, 1} if law == "binary" else len(values) > 100
+        said = {"output": "logistics" if law == "levels" else "binary"}
+        assert model._choices(model.border_.inner_shape) == said
+    assert AutoregressiveRNN(output="binary")._choices((3, 8, 8)) == {}
+    forced = AutoregressiveRNN(output="binary", n_hidden=4, n_units=2, epochs=1).fit(np.stack([x, x, x], 1))
+    assert forced.log_likelihoods(np.stack([x, x, x], 1))["exact"].law == "binary"

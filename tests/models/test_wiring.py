@@ -169,13 +169,15 @@ def test_options_of_the_vqvae(rule):
     with torch.no_grad():
         model._start(nets, Stream(x, None, 50, 0), make_rng(0))
     torch.testing.assert_close(nets.decoder.bias.flatten(), x.mean(0).clamp(0.01, 0.99).logit().flatten())
+    nets.codebook.vectors.data.mul_(5)  # far from z, so that every term counts
     z = model._z(nets, x)
     e, k, commitment = nets.codebook(z)
     mse = (model._picture(nets, e).view_as(x) - x).square().mean() / x.var(unbiased=False)
     loss, logs = model._loss(nets, Batch(x), make_rng(0))
     expected = mse + 0.7 * commitment + (nets.codebook.distance(z, k) if rule == "loss" else 0)
-    assert logs["error"].item() == pytest.approx(mse.item(), rel=0.02)
-    assert loss.item() == pytest.approx(expected.item(), rel=0.02)
+    assert logs["error"].item() == pytest.approx(mse.item(), rel=1e-4)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
+    torch.testing.assert_close(nets.codebook.uses, 0.5 + 0.5 * k.bincount(minlength=6))
 
 
 # --- adversarial nets

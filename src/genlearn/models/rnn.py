@@ -40,7 +40,7 @@ class AutoregressiveRNN(GenerativeEstimator):
     stays exact, and the pixels of a row know of one another (independent ones, given the rows above, would be exact as
     well, but two neighbours then agree by chance alone), in 28 steps for MNIST instead of 784. output: binary pixels
     (grey ones are drawn afresh for each batch), one of 256 levels with a probability each, or with those of a mixture
-    of logistics.
+    of logistics, which images in colour get by default ("auto").
 
     bptt: gradients reach back over so many steps at most, the state is carried over (none: to the first one). clip: the
     largest norm of a gradient. With labels (-1 where unknown) the net is told the class: `sample(y=...)` draws one,
@@ -59,7 +59,9 @@ class AutoregressiveRNN(GenerativeEstimator):
 
     cell: Annotated[Cell, "tanh, GRU or LSTM"] = "lstm"
     order: Annotated[Literal["pixels", "rows"], "what a step of the net is"] = "rows"
-    output: Annotated[Literal["binary", "levels", "logistics"], "law of a pixel"] = "binary"
+    output: Annotated[
+        Literal["auto", "binary", "levels", "logistics"], "law of a pixel (auto: logistics for images in colour)"
+    ] = "auto"
     n_hidden: Annotated[int, Range(1), "units of the state, a layer"] = 256
     n_layers: Annotated[int, Range(1), "recurrent layers"] = 1
     n_units: Annotated[int, Range(1), "hidden units a pixel within a row (order rows)"] = 16
@@ -76,9 +78,14 @@ class AutoregressiveRNN(GenerativeEstimator):
     }
     _uses_labels: ClassVar[bool] = True
 
+    def _choices(self, shape: Shape) -> dict[str, str]:
+        colour = len(shape) == 3 and shape[0] > 1
+        return {"output": "logistics" if colour else "binary"} if self.output == "auto" else {}
+
     @property
     def _law(self) -> PixelLaw:
-        return "binary" if self.output == "binary" else "levels"
+        shape = self.border_.inner_shape if hasattr(self, "border_") else ()
+        return "binary" if self._choices(shape).get("output", self.output) == "binary" else "levels"
 
     @property
     def _pixels(self) -> bool:
@@ -97,7 +104,8 @@ class AutoregressiveRNN(GenerativeEstimator):
             "units": self.n_units,
         }
         n_classes = self._n_classes
-        net = Autoregressive(laws[self.output](), *self._steps(shape), n_classes=n_classes, **how)
+        law = laws[self._choices(shape).get("output", self.output)]()
+        net = Autoregressive(law, *self._steps(shape), n_classes=n_classes, **how)
         return RNNNets(rnn=net, shares=Shares(n_classes) if n_classes else None)
 
     def _stages(self, shape: Shape) -> Sequence[Stage]:
@@ -129,7 +137,7 @@ class AutoregressiveRNN(GenerativeEstimator):
 
     def _seen(self, nets: RNNNets, x: Tensor) -> Tensor:
         """The levels that `score_samples` sees: grey pixels are drawn first where the net's are binary."""
-        return self._levels(nets, bernoulli_by_content(x) if self.output == "binary" else x)
+        return self._levels(nets, bernoulli_by_content(x) if self._law == "binary" else x)
 
     # --- training
 
@@ -155,7 +163,7 @@ class AutoregressiveRNN(GenerativeEstimator):
 
     def _loss(self, nets: RNNNets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
         """-log p(x | y) in nats an image."""
-        x = bernoulli(batch.x, rng) if self.output == "binary" else batch.x
+        x = bernoulli(batch.x, rng) if self._law == "binary" else batch.x
         y = batch.y if self._n_classes else None
         nats = -nets.rnn.log_prob(self._levels(nets, x), y, self.bptt).sum((1, 2)).mean()
         return nats, {"bits per dimension": nats.detach() / (x[0].numel() * math.log(2))}
@@ -212,10 +220,11 @@ class AutoregressiveRNN(GenerativeEstimator):
         flat = told.flatten(1)
         if (flat[:, 1:] & ~flat[:, :-1]).any():
             raise ValueError(
-                "known has known pixels behind unknown ones, expected the first ones of each image, row by row: each "
-                "pixel is drawn given those before it; the usual fix is a model that draws in any order, such as rbm"
+                "known pixels stand behind unknown ones, expected the first ones of each image, row by row (known[:k], "
+                "or --mask bottom): each pixel is drawn given those before it; the usual fix for other masks is a "
+                "model that draws in any order, such as rbm"
             )
-        k = self._levels(nets, bernoulli(x, rng) if self.output == "binary" else x)
+        k = self._levels(nets, bernoulli(x, rng) if self._law == "binary" else x)
         y = None
         if self._n_classes:
             y = one_of(self._by_class(nets, k, told).softmax(1), rng).argmax(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from genlearn._types import Batch, Logs, Nets
+from genlearn._types import Batch, Likelihood, Logs, Nets, ScoreKind, Visible
 from genlearn.capabilities import Encoder
 from genlearn.estimator import GenerativeEstimator, Shape
+from genlearn.losses.elbo import log_normal
 from genlearn.maths.rng import Rng
 from genlearn.nets.codebook import Codebook, CodebookRule, CodePrior, GridDecoder, GridEncoder, grid_size
 from genlearn.nets.conv import image_shape
@@ -25,12 +26,14 @@ from genlearn.train import Budget, Player, Schedule, Stage, Stream
 
 
 class VQVAENets(Nets):
-    """Encoder and decoder of a grid of vectors, the codebook between them, the scale of the data, the law of codes."""
+    """Encoder and decoder of a grid of vectors, the codebook between them, the scales of data and errors, the law of
+    codes."""
 
     encoder: GridEncoder
     codebook: Codebook
     decoder: GridDecoder
     scale: Scale
+    noise: Scale
     prior: CodePrior
 
 
@@ -46,7 +49,15 @@ class VQVAE(Encoder, GenerativeEstimator):
 
     Then, as a second stage (`prior_*`), a recurrent net learns p(k) of the grids in raster order, exactly, as an
     `AutoregressiveRNN` that of pixels; `sample` draws codes from it and decodes them. With labels (-1 where unknown) it
-    is told the class of the image: `sample(y=...)` draws one; the codes themselves know nothing of classes.
+    is told the class of the image: `sample(y=...)` draws one; the codes themselves know nothing of classes. Of a budget
+    in images or minutes the codes get half, their net all that is left; in epochs each stage has as many.
+
+    `score_samples` is the evidence lower bound of log p(x), x in [0, 1], whose q(k | x) is the one grid k(x):
+
+    log p(x) = log sum_k P(k) N(x; x_hat(k), s^2 I) >= log P(k(x)) + log N(x; x_hat(k(x)), s^2 I),
+
+    the densities being those to which the squared error belongs; s^2, the mean squared error of the training images, is
+    their likeliest variance, taken before the second stage.
 
     Van den Oord, Vinyals and Kavukcuoglu 2017.
     """
@@ -62,7 +73,9 @@ class VQVAE(Encoder, GenerativeEstimator):
     prior_cell: Annotated[Cell, "recurrent net of the codes"] = "lstm"
     prior_order: Annotated[Literal["codes", "rows"], "what a step of it is: a code, or a row of them"] = "codes"
     prior_hidden: Annotated[int, Range(1), "units of its state"] = 256
-    prior_epochs: Annotated[float, Range(0, open=True), "passes over the data of its stage"] = 10
+    prior_epochs: Annotated[
+        float | None, Range(0, open=True), "passes over the data of its stage (none: epochs, or what is left)"
+    ] = None
     prior_rate: Annotated[float | Schedule, Range(0, open=True), "its step size, or its schedule in images"] = 2e-3
 
     family: ClassVar[str] = "autoencoder"
@@ -72,6 +85,14 @@ class VQVAE(Encoder, GenerativeEstimator):
     }
 
     _uses_labels: ClassVar[bool] = True
+
+    @property
+    def _law(self) -> Visible:
+        return "gaussian"
+
+    @property
+    def _pixels(self) -> bool:
+        return True
 
     def _grid(self, shape: Shape) -> tuple[int, int]:
         return grid_size(image_shape(shape), self.halvings)
@@ -83,9 +104,8 @@ class VQVAE(Encoder, GenerativeEstimator):
     def _build(self, shape: Shape, rng: torch.Generator) -> VQVAENets:
         sizes = (image_shape(shape), self.halvings, self.width, self.n_latent)
         codebook = Codebook(self.n_codes, self.n_latent, self.codebook, self.decay, self.revive)
-        return VQVAENets(
-            encoder=GridEncoder(*sizes), codebook=codebook, decoder=GridDecoder(*sizes), scale=Scale(pixels=True)
-        )
+        scales = {"scale": Scale(pixels=True), "noise": Scale(pixels=False)}
+        return VQVAENets(encoder=GridEncoder(*sizes), codebook=codebook, decoder=GridDecoder(*sizes), **scales)
 
     def _prior(self) -> CodePrior:
         values = self._grid(self.border_.inner_shape)[1] if self.prior_order == "rows" else 1
@@ -96,10 +116,10 @@ class VQVAE(Encoder, GenerativeEstimator):
         owns = ("encoder", "decoder", *(["codebook"] if self.codebook == "loss" else []))
         coder = Player("vqvae", owns, self._loss, self._optimizer(), after=lambda nets: nets.codebook.replace_dead())
         writer = Player("prior", ("prior",), self._loss_prior, self._optimizer(lr=self.prior_rate), clip=1.0)
-        epochs = Budget(epochs=self.prior_epochs)
+        left = Budget(epochs=self.epochs if self.prior_epochs is None else self.prior_epochs)
         return [
             Stage("codes", [coder], self._budget(), start=self._start),
-            Stage("prior", [writer], epochs, start=self._start_prior, prepare=self._coded),
+            Stage("prior", [writer], left, start=self._start_prior, prepare=self._coded),
         ]
 
     # --- the codes
@@ -116,8 +136,9 @@ class VQVAE(Encoder, GenerativeEstimator):
         return logits.sigmoid()
 
     def _start(self, nets: VQVAENets, stream: Stream, rng: Rng) -> None:
-        mean = stream.mean()
-        nets.scale.fit(mean, stream.variance())
+        mean, variance = stream.mean(), stream.variance()
+        nets.scale.fit(mean, variance)
+        nets.noise.fit(torch.zeros_like(mean), variance)
         nets.decoder.bias.copy_(mean.clamp(0.01, 0.99).logit().view_as(nets.decoder.bias))
         nets.codebook.start(self._z(nets, stream.serve(stream.x[:1000])), rng)
 
@@ -142,7 +163,9 @@ class VQVAE(Encoder, GenerativeEstimator):
         return batch._replace(x=self._encode(nets, batch.x))
 
     def _start_prior(self, nets: VQVAENets, stream: Stream, rng: Rng) -> None:
-        """Independent codes first, of the shares in the data."""
+        """The errors of what is final now; independent codes first, of the shares in the data."""
+        error = stream.mean(lambda x: (self._decode(nets, self._encode(nets, x)) - x.flatten(1)).square())
+        nets.noise.fit(torch.zeros_like(error), error)
         shares = stream.mean(lambda x: one_hot(self._codes(nets, x), self.n_codes).to(x.dtype))
         nets.prior.net.start(shares.unflatten(0, (nets.prior.net.n_steps, -1)))
         if nets.prior.shares is not None and stream.y is not None:
@@ -166,6 +189,21 @@ class VQVAE(Encoder, GenerativeEstimator):
                 "transform"
             )
         return self._picture(nets, nets.codebook.vectors[k.flatten()]).flatten(1)
+
+    def _score_kind(self, nets: VQVAENets) -> ScoreKind:
+        return "lower bound"
+
+    def _scorer(self, nets: VQVAENets) -> Callable[[Tensor], Tensor]:
+        def bound(x: Tensor) -> Tensor:
+            k = self._encode(nets, x)
+            return nets.prior.log_prob(k) + log_normal(x.flatten(1), self._decode(nets, k), nets.noise.sd.log())
+
+        return bound
+
+    def _likelihoods(self, nets: VQVAENets, x: Tensor, rng: torch.Generator) -> dict[str, Likelihood]:
+        values = self._blocks(self._scorer(nets), x, nets)
+        note = f"It is of densities, N(x_hat, s^2) of a pixel in [0, 1] with s = {nets.noise.sd.item():.3f}."
+        return {"ELBO": Likelihood(values, "lower bound", law=self._law, notes=(note,))}
 
     def _sample_class(self, nets: VQVAENets, y: Tensor, rng: torch.Generator) -> Tensor:
         return self._decode(nets, nets.prior.draw_classes(y, rng))

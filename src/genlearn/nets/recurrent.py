@@ -155,7 +155,7 @@ class Autoregressive(nn.Module):
         self, k: Int[Tensor, "B T D"], y: Int[Tensor, "B"] | None = None, bptt: int | None = None
     ) -> Float[Tensor, "B T D"]:
         """log p of every value given those before it, in nats: [B, T, D] -> [B, T, D]; its sum is log p(k | y)."""
-        return self.law.log_prob(self.forward(k, y, bptt).to(self.bias.dtype), k)
+        return self.law.log_prob(self.forward(k, y, bptt), k)
 
     def conditionals(
         self, k: Int[Tensor, "B T D"], y: Int[Tensor, "B"] | None = None
