@@ -12,9 +12,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from browser import BINARY, Browser
 from PIL import Image
 
+from browser import BINARY, Browser
 from genlearn import lab
 from genlearn.lab.contrastive import bars
 from genlearn.lab.mathml import mathml
