@@ -57,7 +57,8 @@ nets = {
     "learning_rate": 5e-4, "betas": (0.8, 0.999), "random_state": 0,
 }  # fmt: skip
 cells = {}
-for name, changes in {"GAN": {}, "packing by 4": {"pack": 4, "batch_size": 400}}.items():
+remedies = {"batch normalisation in G": {"normalise": True}, "packing by 4": {"pack": 4, "batch_size": 400}}
+for name, changes in ({"GAN": {}} | remedies).items():
     cells[name] = {}
     for updates in (500, 1000, 2000, 4000):
         model = GAN(**nets, **changes, epochs=None, images=updates * changes.get("batch_size", 100)).fit(data)
