@@ -367,7 +367,7 @@ def test_truncation_keeps_z_near_the_middle(digits):
     assert not np.array_equal(near, whole)
     assert np.array_equal(near[:7], model.sample(7, truncation=0.5, random_state=0))
     assert np.array_equal(whole, model.sample(50, random_state=0))
-    with pytest.raises(ValueError, match="but a RBM draws no z"):
+    with pytest.raises(ValueError, match="but RBM draws no z"):
         RBM.from_preset("tiny", random_state=0).fit(digits[:200]).sample(2, truncation=0.5)
     uniform = GAN.from_preset("tiny", prior="uniform", random_state=0, epochs=1).fit(digits[:200])
     with pytest.raises(ValueError, match="z is not normal"):

@@ -87,7 +87,7 @@ class Capabilities(Hooks, BaseEstimator):
                 yield
         else:
             name = type(self).__name__
-            raise ValueError(f"truncation is {threshold}, but a {name} draws no z; the usual fix is to leave it out")
+            raise ValueError(f"truncation is {threshold}, but {name} draws no z; the usual fix is to leave it out")
 
     def _draw(self, nets: Any, n: int, rng: torch.Generator) -> Tensor:
         """n images: the decoded draws of the prior, the end of a chain, or the model's own way."""
@@ -193,7 +193,7 @@ class Capabilities(Hooks, BaseEstimator):
         """The mean images of codes [n, k]."""
         nets = self._nets(nets)
         codes, expected = torch.as_tensor(np.asarray(Z)).to(self._dtype), self._n_features_out
-        if codes.ndim != 2 or codes.shape[1] != expected:
+        if codes.ndim != 2 or codes.shape[1] != expected or not len(codes):
             raise ValueError(f"Z has shape {tuple(codes.shape)}, expected (n, {expected}), codes as of transform")
         return self.border_.outward(self._blocks(partial(self._decode, nets), codes, nets))
 

@@ -65,7 +65,7 @@ def gather_rows(x: Tensor) -> Tensor:
     if n == 1:
         return x
     out = x.new_empty((n * x.shape[0], *x.shape[1:]))
-    dist.all_gather_into_tensor(out, x.contiguous())
+    dist.all_gather(list(out.chunk(n)), x.contiguous())
     return out
 
 

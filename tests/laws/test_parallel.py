@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,7 +25,9 @@ def talk(folder: Path, port: int, rank: int) -> None:
     with process_group("cpu") as told["group"]:
         own = torch.tensor([[1.0, 2.0], [3.0, 4.0]]) + 10 * rank
         told["average"] = [t.tolist() for t in average([own, own[0]])]
-        told["rows"] = gather_rows(own.T).tolist()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # those of torch, of what it calls deprecated
+            told["rows"] = gather_rows(own.T).tolist()
         told["sum"], told["own"] = all_sum(own[0]).tolist(), own.tolist()
         x = torch.tensor(1.0 + rank, requires_grad=True)
         (slope,) = torch.autograd.grad((1 + rank) * all_sum(x).square(), x, create_graph=True)

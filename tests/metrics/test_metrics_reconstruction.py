@@ -74,6 +74,18 @@ def test_in_the_protocol(digits):
         evaluate(**parts, metrics=["reconstruction"])
 
 
+def test_the_floor_of_codes_that_are_whole_numbers_is_the_mean_image(digits):
+    """k principal components are k real numbers: what they reach is told, and is no floor of fewer bits."""
+    train, test = digits[:900].astype(float), digits[1200:].astype(float)
+    parts = {"train": train, "valid": test, "test": test, "sample": None, "likelihoods": None}
+    pca = PCA(5).fit(train)
+    linear = np.square(pca.inverse_transform(pca.transform(test)) - test).sum(1).mean()
+    (score,) = evaluate(**parts, bottleneck=lambda x: (np.zeros((len(x), 5)), 0 * x))
+    assert score.floor == {"mean image": pytest.approx(np.square(test - train.mean(0)).sum(1).mean())}
+    (note,) = score.notes
+    assert note.endswith(f"5 real ones, which hold far more bits, reach {linear:.4g} (5 principal components).")
+
+
 def test_a_bottleneck_is_narrower_than_images(digits):
     few = {"hidden": (), "epochs": 1, "density": "gaussian", "random_state": 0}
     assert bottleneck(Autoencoder(n_latent=64, **few).fit(digits)) is None

@@ -60,6 +60,8 @@ def test_samples_grow_row_by_row(rows):
     for i, frame in enumerate(frames):
         assert np.array_equal(frame[:, :i], x[:, :i])
         assert (frame[:, i:] == 0.5).all()
+    with pytest.raises(ValueError, match="n_times is 1, expected 2 or more"):
+        rows.paths(3, 1)
 
 
 def test_only_what_comes_first_can_be_known(split, rows):

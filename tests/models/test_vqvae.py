@@ -57,6 +57,10 @@ def test_classes_are_told_to_the_net_of_codes_and_drawn(digits, digit_labels):
 def test_codes_out_of_range_and_images_that_are_none_are_refused(model, digits):
     with pytest.raises(ValueError, match="codes go from 0 to 32, expected whole numbers from 0 to 31"):
         model.inverse_transform([[0] * 15 + [32]])
+    with pytest.raises(ValueError, match=r"Z has shape \(0, 16\), expected \(n, 16\)"):
+        model.inverse_transform(np.zeros((0, 16)))
+    with pytest.raises(ValueError, match="halvings is 4, expected at most 3 for images of 8 x 8"):
+        VQVAE(**HOW | {"halvings": 4}).fit(digits)
     with pytest.raises(ValueError, match="rows of 63 numbers are no square images"):
         VQVAE(**HOW).fit(digits[:, :63])
     with pytest.raises(ValueError, match=r"truncation is 0\.5"):

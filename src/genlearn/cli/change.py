@@ -64,7 +64,7 @@ def complete(
 
     model = model_of(run)
     if not hasattr(model, "complete"):
-        raise ValueError(f"{type(model).__name__} does not complete; the usual fix is a run of gsn, rbm or flow")
+        raise ValueError(f"{type(model).__name__} does not complete; the usual fix is a run of gsn, rbm, flow or rnn")
     _check_place(images, out)
     with watched():
         asked = pictures(images, model.border_.shape)

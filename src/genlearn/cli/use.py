@@ -94,7 +94,7 @@ def predict(
 
     model = model_of(run)
     if not hasattr(model, "predict"):
-        raise ValueError(f"{type(model).__name__} does not classify; the usual fix is a run of stacked-rbm or dbn")
+        raise ValueError(f"{type(model).__name__} does not classify; the usual fix is a run of stacked-rbm, dbn or rnn")
     with watched():
         asked = pictures(images, model.border_.shape)
         probabilities = model.predict_proba(asked.x.reshape(-1, *model.border_.shape))

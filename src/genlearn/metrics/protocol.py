@@ -95,7 +95,8 @@ def _error(s: Subject) -> list[Result]:
 def _reconstruction(s: Subject) -> list[Result]:
     assert s.bottleneck is not None
     codes, rebuilt = s.bottleneck(s.test)
-    return [reconstruction(rebuilt, codes.shape[1], s.train, s.test, s.seeds.metrics)]
+    words = bool((codes == codes.round()).all())
+    return [reconstruction(rebuilt, codes.shape[1], s.train, s.test, s.seeds.metrics, words)]
 
 
 METRICS: dict[str, Metric] = {

@@ -247,6 +247,8 @@ class FlowMatching(Encoder, GenerativeEstimator):
 
         n is at most a block: as many images as are computed at once.
         """
+        if n_times < 2:
+            raise ValueError(f"n_times is {n_times}, expected 2 or more: the first and the last")
         trained: Any = self._nets(nets)
         rng = next(iter(self._generators(1, random_state, trained, "paths")))
         steps = max(1, round(self.n_steps / (n_times - 1)))

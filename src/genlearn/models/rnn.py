@@ -256,6 +256,8 @@ class AutoregressiveRNN(GenerativeEstimator):
 
         The last ones are those of `sample`.
         """
+        if n_times < 2:
+            raise ValueError(f"n_times is {n_times}, expected 2 or more: the first and the last")
         x, shape = self.sample(n, random_state=random_state, nets=nets), self.border_.shape
         d = math.prod(shape)
         place = self._images(torch.arange(d)).reshape(shape).numpy()

@@ -102,7 +102,13 @@ class VQVAE(Encoder, GenerativeEstimator):
         return math.prod(self._grid(self.border_.inner_shape))
 
     def _build(self, shape: Shape, rng: torch.Generator) -> VQVAENets:
-        sizes = (image_shape(shape), self.halvings, self.width, self.n_latent)
+        images = image_shape(shape)
+        if self.halvings > (most := max(2, (max(images[1:]) - 1).bit_length())):
+            raise ValueError(
+                f"halvings is {self.halvings}, expected at most {most} for images of {images[1]} x {images[2]}, which "
+                "are one code then"
+            )
+        sizes = (images, self.halvings, self.width, self.n_latent)
         codebook = Codebook(self.n_codes, self.n_latent, self.codebook, self.decay, self.revive)
         scales = {"scale": Scale(pixels=True), "noise": Scale(pixels=False)}
         return VQVAENets(encoder=GridEncoder(*sizes), codebook=codebook, decoder=GridDecoder(*sizes), **scales)
