@@ -208,7 +208,7 @@ def test_codes_and_scores_are_of_full_precision():
 def test_likelihoods_have_signs_and_noise_for_each_row_and_their_mean_is_the_exact_one(monkeypatch):
     """v = A x has the divergence tr A: the mean over rows comes to it, where shared signs would all err alike."""
     d, n = 20, 1280
-    A = 0.1 * torch.randn(d, d, generator=make_rng(0), dtype=torch.float64)
+    A = 0.1 * (torch.randn(d, d, generator=make_rng(0), dtype=torch.float64) + torch.eye(d))
     model = fitted(X=np.random.default_rng(0).normal(size=(60, d)), solver="rk4", n_steps=10)
     monkeypatch.setattr(model, "_velocity", lambda nets, x, t, y: x @ A.T, raising=False)
     X = np.zeros((n, d)) + float(model.nets_.scale.mean)
