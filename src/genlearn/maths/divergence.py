@@ -12,13 +12,14 @@ from genlearn.shapes import Float
 
 
 def divergence(
-    f: Callable[[Tensor], Tensor], x: Float[Tensor, "B *d"], probes: Float[Tensor, "K *d"] | None = None
+    f: Callable[[Tensor], Tensor], x: Float[Tensor, "B *d"], probes: Float[Tensor, "K _ *d"] | None = None
 ) -> tuple[Float[Tensor, "B *d"], Float[Tensor, "B"]]:
     """f(x) and div f(x) = tr df/dx for every row: [B, ...] -> [B, ...], [B]; without gradient.
 
     `f` maps each row independently of the others. Without probes the trace is exact, by d backward passes at once: for
-    few dimensions. Probes e [K, ...] of mean 0 and covariance I (signs have the least variance), the same for every
-    row, estimate it by the mean of e' (df/dx) e, without bias: one backward pass each (Hutchinson 1990).
+    few dimensions. Probes e of mean 0 and covariance I (signs have the least variance) estimate it by the mean of
+    e' (df/dx) e, without bias: K for every row [K, B, ...], or the same for all [K, 1, ...], one backward pass each
+    (Hutchinson 1990).
     """
     d = math.prod(x.shape[1:])
     with torch.enable_grad():

@@ -30,7 +30,7 @@ from genlearn.samplers import Solver, solve, transport
 from genlearn.samplers.ode import Field
 from genlearn.train import OptimizerName, Player, Schedule, Stage, Stream
 
-EXACT, PROBES = 16, 1  # dimensions up to which the divergence is exact; probes of Hutchinson's estimate beyond
+EXACT = 16  # dimensions up to which the divergence is exact; one probe of Hutchinson's estimate beyond
 BINS = 4
 JUMPS = 4  # of a completion: over shorter ones the errors of a learned field add up, and the spread shrinks
 
@@ -53,8 +53,9 @@ class FlowMatching(Encoder, GenerativeEstimator):
     The equation runs both ways: `transform` takes an image back to its z (a code of as many numbers), and
     `inverse_transform` forwards; `sample` does so with fresh z, and the z of one seed give like pictures at any number
     of steps. `score_samples` is log p(x) by the instantaneous change of variables, with the divergence exact up to 16
-    dimensions, else estimated with signs that all rows share. Pixels (output "pixels") are taken for one of 256 levels
-    and made continuous by noise of one level: the bits per dimension are 8 - log p(x) / (d log 2).
+    dimensions, else estimated with signs. Pixels (output "pixels") are taken for one of 256 levels and made continuous
+    by noise of one level: the bits per dimension are 8 - log p(x) / (d log 2). Signs and noise are shared by all rows,
+    so that a score depends on the image alone; by `log_likelihoods` they are drawn for each, so that means are exacter.
 
     With labels (-1 where unknown) v knows the class: sample(y=...) draws one, further from the others by `guidance` w,
     v_unknown + w (v_class - v_unknown); 1 is the class as it is, 0 any image. Without y classes are drawn by their
@@ -87,9 +88,7 @@ class FlowMatching(Encoder, GenerativeEstimator):
         "linear(1e-3, 0, over=budget)"  # type: ignore[assignment]  # a schedule is written as text
     )
     ema: Annotated[float, Range(0), "half-life of the averaged weights, in images (0: none)"] = 20_000.0
-    precision: Annotated[Precision, "bf16 is autocast over float32 weights (auto: for convolutions, if it is fast)"] = (
-        "auto"
-    )
+    precision: Annotated[Precision, "bf16: autocast over float32 weights (auto: for convolutions, if fast)"] = "auto"
 
     family: ClassVar[str] = "flow"
     paper: ClassVar[str] = "Lipman et al. 2023"
@@ -243,28 +242,27 @@ class FlowMatching(Encoder, GenerativeEstimator):
     def paths(
         self, n: int = 1, n_times: int = 9, *, random_state: Any = None, nets: Nets | None = None
     ) -> NDArray[Any]:
-        """n images on their way at n_times >= 2 even times, [n_times, n, ...], from noise to what `sample` gives.
-
-        n is at most a block: as many images as are computed at once.
-        """
+        """n images on their way at n_times >= 2 even times, [n_times, n, ...]: from noise to what `sample` gives."""
         if n_times < 2:
             raise ValueError(f"n_times is {n_times}, expected 2 or more: the first and the last")
         trained: Any = self._nets(nets)
-        rng = next(iter(self._generators(1, random_state, trained, "paths")))
-        steps = max(1, round(self.n_steps / (n_times - 1)))
+        steps, times = max(1, round(self.n_steps / (n_times - 1))), [i / (n_times - 1) for i in range(n_times)]
+        blocks = []
         with self._answering(trained):
-            y = self._any(trained, self.border_.block, rng)
-            frames = [self._noise(trained, self.border_.block, rng)]
-            for t, after in pairwise([i / (n_times - 1) for i in range(n_times)]):
-                frames.append(self._drawn(trained, frames[-1], y, t, after, n_steps=steps))
-            seen = self.border_.outward(torch.cat([self._images(trained, x[:n]) for x in frames]))
-        return seen.reshape(n_times, -1, *seen.shape[1:])
+            for rng in self._generators(n, random_state, trained, "paths"):
+                frames = [self._noise(trained, self.border_.block, rng)]
+                y = self._any(trained, self.border_.block, rng)
+                for t, after in pairwise(times):
+                    frames.append(self._drawn(trained, frames[-1], y, t, after, n_steps=steps))
+                blocks.append(torch.stack([self._images(trained, x) for x in frames]))
+        seen = self.border_.outward(torch.cat(blocks, 1)[:, :n].flatten(0, 1))
+        return seen.reshape(n_times, n, *seen.shape[1:])
 
     def _complete(self, nets: FlowNets, x: Tensor, known: Tensor, rng: torch.Generator) -> Tensor:
         """Each quarter of the path is gone `n_resamplings` times, back by noise in between; after every step the known
         pixels are put on their path (Lugmayr et al. 2022, algorithm 1; jumps: section 4.2)."""
         data, field, y = nets.scale.inward(x), self._field(nets), self._noise(nets, len(x), rng)
-        times, jump = [i / self.n_steps for i in range(self.n_steps + 1)], max(1, self.n_steps // JUMPS)
+        times, jump = [i / self.n_steps for i in range(self.n_steps + 1)], -(-self.n_steps // JUMPS)
         for first in range(0, self.n_steps, jump):
             part = times[first : first + jump + 1]
             for k in range(self.n_resamplings):
@@ -278,12 +276,12 @@ class FlowMatching(Encoder, GenerativeEstimator):
 
     # --- likelihood
 
-    def _log_p(self, nets: FlowNets, x: Tensor, rng: torch.Generator) -> Tensor:
-        """log p(x) in nats [B]; the noise of pixels and the signs of the divergence are the same for all rows."""
-        shape = (1, *x.shape[1:])
+    def _log_p(self, nets: FlowNets, x: Tensor, rng: torch.Generator, n: int = 1) -> Tensor:
+        """log p(x) in nats [B]; with noise of pixels and signs of the divergence for each of n = B rows, or all (1)."""
+        shape = (n, *x.shape[1:])
         inside = nets.scale.inward(x, uniform(shape, rng, x.dtype) if self._pixels else None)
-        signs = 2 * coins((PROBES, *x.shape[1:]), 0.5, rng).to(x.dtype) - 1
-        probes = None if x[0].numel() <= EXACT else signs
+        signs = 2 * coins(shape, 0.5, rng).to(x.dtype) - 1
+        probes = None if x[0].numel() <= EXACT else signs[None]
         z, log_det = transport(self._field(nets), inside, 1, 0, **self._how, probes=probes)
         return nets.prior.log_prob(z.flatten(1)) + log_det - x[0].numel() * nets.scale.sd.log()
 
@@ -294,7 +292,7 @@ class FlowMatching(Encoder, GenerativeEstimator):
         return lambda x: self._log_p(nets, x, make_rng(0, x.device))
 
     def _likelihoods(self, nets: FlowNets, x: Tensor, rng: torch.Generator) -> dict[str, Likelihood]:
-        values = self._blocks(lambda rows: self._log_p(nets, rows, rng), x, nets)
+        values = self._blocks(lambda rows: self._log_p(nets, rows, rng, len(rows)), x, nets)
         notes: tuple[str, ...] = ()
         if self._pixels:
             bits = math.log2(LEVELS) - float(values.double().mean()) / (x[0].numel() * math.log(2))

@@ -114,7 +114,7 @@ def transport(
     solver: Solver = "heun",
     n_steps: int = 40,
     tolerance: float = 1e-3,
-    probes: Float[Tensor, "K *d"] | None = None,
+    probes: Float[Tensor, "K _ *d"] | None = None,
 ) -> tuple[Float[Tensor, "B *d"], Float[Tensor, "B"]]:
     """x(t1) as of `solve`, and log |det dx(t1) / dx| = int div f(x(t), t) dt from t0 to t1: [B, ...] -> [B, ...], [B].
 
