@@ -34,10 +34,7 @@ REMEDIES = (
     "loss='relativistic' with penalty='r1(0.5)+r2(0.5)', or a wgan-gp"
 )
 ACTIVE = 0.01
-COLLAPSED_UNITS = (
-    ": {} {} collapsed to the prior: the mean of the code does not vary with the image; more are used with a warm-up, "
-    "beta='linear(0, 1, over=2e5)'{}"
-)
+COLLAPSED_UNITS = ": {} {} collapsed to the prior: the mean of the code does not vary with the image{}"
 GRADIENTS = "gradients"  # the norm of every layer's gradient, which the loop itself writes down
 
 
@@ -143,11 +140,14 @@ class Units:
         means = self.estimator.transform(self.data.valid.x[:500], nets=nets)
         active, all_of_them = int((means.var(0) > ACTIVE).sum()), means.shape[1]
         dead = all_of_them - active
-        other = ", or free_bits=0.05" if getattr(self.estimator, "prior", "normal") == "normal" else ""
+        model = self.estimator
+        fixed, normal = isinstance(model.beta, (int, float)), model.prior == "normal" and not model.free_bits
+        remedies = ["a warm-up, beta='linear(0, 1, over=2e5)'"] * fixed + ["free_bits=0.05"] * normal
+        more = f"; more are used with {', or '.join(remedies)}" if remedies else ""
         return {
             "valid/active units": float(active),
             "units": f"{active} of {all_of_them} units of the code are active"
-            + (COLLAPSED_UNITS.format(dead, "has" if dead == 1 else "have", other) if dead else "."),
+            + (COLLAPSED_UNITS.format(dead, "has" if dead == 1 else "have", more) if dead else "."),
         }
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.base import clone
 
 from genlearn import monitors
 from genlearn.data import Data, load
@@ -216,4 +217,7 @@ def test_units_that_gave_up_are_named(vae, data, tmp_path):
     said = units(nets, 0)
     assert said["valid/active units"] == 2
     assert said["units"].startswith("2 of 3 units of the code are active: 1 has collapsed to the prior")
-    assert "free_bits" in said["units"]
+    assert said["units"].endswith("; more are used with a warm-up, beta='linear(0, 1, over=2e5)', or free_bits=0.05")
+    tried = clone(vae).set_params(beta="linear(0, 1, over=1e3)", free_bits=0.1).fit(data)
+    tried.nets_.encoder.out.weight.data[1] = 0
+    assert chosen(tried, data, tmp_path)["units"].run(tried.nets_, 0)["units"].endswith("not vary with the image")
