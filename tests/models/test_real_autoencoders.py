@@ -21,7 +21,7 @@ from genlearn.models.denoising import DenoisingAutoencoder
 from genlearn.models.gsn import GSN
 from genlearn.models.layers import climb
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("real_mnist")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("real_mnist"), pytest.mark.timeout(3000)]
 
 
 @pytest.fixture(scope="module")
