@@ -172,7 +172,7 @@ class AnyNetwork(Dense, Convolutional):
             raise ValueError("normalise_d and augment are of convolutions; the usual fix is network='dcgan'")
         if not self._dense and self.normalise:
             raise ValueError(
-                f"normalise is of network='mlp': the G of {self.network!r} has batch normalisation already"
+                f"normalise is of network='mlp': the G of {self.network!r} has it; the usual fix is to leave it out"
             )
 
     def _generator(self, shape: Shape) -> nn.Module:
