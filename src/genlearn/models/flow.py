@@ -78,7 +78,7 @@ class FlowMatching(Encoder, GenerativeEstimator):
     guidance: Annotated[float, Range(0), "how far classes are pulled apart by sample(y=...)"] = 1.0
     solver: Annotated[Solver, "of the equation: steps of 1, 2 or 4 evaluations, or adaptive ones"] = "heun"
     n_steps: Annotated[int, Range(1), "steps from z to x (not adaptive)"] = 40
-    tolerance: Annotated[float, Range(0, open=True), "largest error of a step (adaptive)"] = 1e-3
+    tolerance: Annotated[float, Range(1e-7, 1), "largest error of a step (adaptive)"] = 1e-3
     n_resamplings: Annotated[int, Range(1), "times that `complete` goes each quarter of the path"] = 5
     batch_size: Annotated[int, Range(1), "images per update"] = 64
     epochs: Annotated[float | None, Range(0, open=True), "passes over the data (none: no limit)"] = None
