@@ -54,7 +54,15 @@ class Autoencoder(Autoencoding):
     family: ClassVar[str] = "autoencoder"
     paper: ClassVar[str] = "Hinton and Salakhutdinov 2006"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "hinton-2006": {"hidden": (1000, 500, 250), "n_latent": 30, "activation": "sigmoid", "pretrain": True},
+        "hinton-2006": {
+            "hidden": (1000, 500, 250),
+            "n_latent": 30,
+            "activation": "sigmoid",
+            "pretrain": True,
+            "pretrain_epochs": 5,
+            "epochs": 80,
+            "learning_rate": "linear(1e-3, 0, over=budget)",
+        },
         "tiny": {"hidden": (16,), "n_latent": 3, "n_components": 3, "epochs": 2},
     }
 
