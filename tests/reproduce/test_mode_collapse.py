@@ -52,6 +52,16 @@ def test_from_end_to_end(tmp_path):
     assert files == {path: path.stat().st_mtime_ns for path in tmp_path.glob("ring/*/*.json")}
 
 
+def test_some_methods_now_and_the_others_later(tmp_path):
+    some = ("--method", "GAN", "--method", "packing by 3")
+    code, out, err = command("mode-collapse", "--out", tmp_path, "--seeds", 1, *SMALL, *some)
+    assert code == 0 and "packing by 3" in out, err
+    first = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("ring/*/*.json"))
+    assert first == ["ring/gan/0.json", "ring/packing-by-3/0.json"]
+    assert command("mode-collapse", "--out", tmp_path, "--seeds", 1, *SMALL, "--method", "packing by 4")[0] == 0
+    assert len(list(tmp_path.glob("ring/*/*.json"))) == 3
+
+
 def test_killed_and_started_again(tmp_path, monkeypatch):
     monkeypatch.setattr(ModeCollapse, "METHODS", {name: METHODS[name] for name in ("GAN", "packing by 2")})
     monkeypatch.setattr(protocols, "KEEP_EVERY", 0.0)
@@ -159,6 +169,7 @@ def test_what_is_refused(tmp_path):
         (["mode-collapse", "--set", "hiden=8"], "unknown parameter of GAN 'hiden': did you mean 'hidden'?"),
         (["mode-collapse", "--set", "batch_size=8"], "it is the protocol's own"),
         (["mode-collapse", "--set", "learning_rate=0"], "learning_rate is 0.0, expected a number above 0 or"),
+        (["mode-collapse", "--method", "packing"], "unknown method 'packing': did you mean 'packing by"),
         (["mode-collapse", "--table"], "holds no results"),
     ):
         code, out, err = command(*arguments, "--out", tmp_path / "none")

@@ -26,6 +26,9 @@ def reproduce(
     ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Runs of each method [default: 5].")] = None,
     data: Annotated[list[str], typer.Option(help="Only this set of mode-collapse: ring, grid.")] = [],  # noqa: B006
+    method: Annotated[
+        list[str], typer.Option(help="Only this method now, such as 'packing by 4'; the others keep what they have.")
+    ] = [],  # noqa: B006
     settings: Annotated[
         list[str],
         typer.Option("--set", metavar="NAME=VALUE", help="A parameter of all models (genlearn models gan, or dcgan)."),
@@ -60,7 +63,7 @@ def reproduce(
         given["settings"] = {**protocol.settings, **Recipe(settings=settings).changes(kind.MODEL)}
         protocol = replace(protocol, **given)
         with watched():
-            signal = train(protocol, folder)
+            signal = train(protocol, folder, method)
     runs = results(protocol, folder)
     found = summary(protocol, runs)
     said, pictures = words(protocol, found), [str(path) for path in draw_all(runs, folder)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -19,6 +19,7 @@ from genlearn.models.adversarial import Adversarial
 from genlearn.progress import track
 from genlearn.train import Diverged, Keeper, Monitor, Stop
 from genlearn.train.stop import signalled
+from genlearn.words import unknown
 
 Self = TypeVar("Self", bound="Protocol")
 KEEP_EVERY = 30.0
@@ -108,12 +109,15 @@ class Protocol:
                     yield seed, name, method
 
 
-def train(protocol: Protocol, out: Path) -> int:
-    """Train what is missing in `out`, one small file a run; the signal that stopped it, or 0.
+def train(protocol: Protocol, out: Path, methods: Collection[str] = ()) -> int:
+    """Train what is missing in `out`, of all methods or some, one small file a run; the signal that stopped it, or 0.
 
     Started again with the same protocol it goes on where it was. Raises ValueError in one line for another protocol
     than that of the folder, or settings that no model takes.
     """
+    for method in methods:
+        if method not in protocol.METHODS:
+            raise ValueError(unknown("method", method, tuple(protocol.METHODS)))
     for name in protocol.sets:
         protocol.n_modes(name)
     for method in protocol.METHODS:
@@ -122,7 +126,7 @@ def train(protocol: Protocol, out: Path) -> int:
     with held(out, f"process {os.getpid()}"), signalled() as stop:
         _same(protocol, out / "protocol.json")
         protocol.ready(out)
-        todo = list(protocol.runs())
+        todo = [run for run in protocol.runs() if run[2] in (methods or protocol.METHODS)]
         for seed, name, method in track(todo, "runs", len(todo), even=False):
             if not place(out, name, method, seed).exists() and not _run(protocol, seed, name, method, out, stop):
                 break
