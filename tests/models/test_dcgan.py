@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from genlearn._types import Batch
-from genlearn.maths.rng import make_rng
+from genlearn.maths.rng import Rng, make_rng
 from genlearn.models.dcgan import DCGAN
 from genlearn.models.vae import VAE
 from genlearn.models.wgan_gp import WGANGP
@@ -214,6 +214,10 @@ def test_a_lazy_penalty_is_there_now_and_then_and_as_much_heavier():
     terms = [model._loss_d(nets, Batch(x, seen=8 * step), make_rng(1))[1].get("r1") for step in range(7)]
     (always,) = {whole._loss_d(nets, Batch(x), make_rng(1))[1]["r1"].item()}
     assert [term is not None for term in terms] == [True, False, False, True, False, False, True]
+    rng = Rng()
+    rng.rank, rng.world = 1, 2  # the other half of each batch is with another process
+    halves = [model._loss_d(nets, Batch(x[:4], seen=8 * step), rng)[1].get("r1") for step in range(7)]
+    assert [half is not None for half in halves] == [True, False, False, True, False, False, True]
     assert terms[0].item() == pytest.approx(3 * always, rel=1e-5)
 
 

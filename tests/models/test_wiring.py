@@ -243,7 +243,7 @@ def test_defaults_of_dcgan_and_the_recipe_of_2016():
 
 
 def test_labels_are_not_taken_for_their_indices():
-    x, y = rows(60).float(), np.where(np.arange(60) % 3 == 0, 7, 3)
+    x, y = rows(700).float(), np.where(np.arange(700) % 3 == 0, 7, 3)  # more than D is asked at once
     model = ConditionalGAN(hidden=(4,), hidden_d=(6,), n_latent=3, epochs=1, random_state=0).fit(x, y)
     told = torch.cat([x, torch.from_numpy(np.stack([y == 3, y == 7], 1)).float()], 1)
     assert np.allclose(model.discriminate(x, y), model.nets_.D(told).detach().flatten(), atol=1e-5)
