@@ -15,6 +15,7 @@ from genlearn.models.dcgan import DCGAN
 from genlearn.models.vae import VAE
 from genlearn.models.wgan_gp import WGANGP
 from genlearn.nets.conv import BatchNorm
+from genlearn.nets.dcgan import DCGANGenerator, DCGANTrunk
 from genlearn.train import Game, Stream
 
 
@@ -204,6 +205,15 @@ def test_what_d_sees_is_augmented_alike_and_d_is_asked_without():
     model.nets_.eval()
     expected = model.nets_.D(x[:8]).detach()
     assert np.allclose(model.discriminate((255 * x[:8]).to(torch.uint8), nets=model.nets_), expected, atol=1e-5)
+
+
+def test_layers_of_2016():
+    """Normalisation everywhere but at the output of G and the input of D; ReLU in G, LeakyReLU of slope .2 in D."""
+    G, D = DCGANGenerator(3, (1, 16, 16), 4).layers, DCGANTrunk((1, 16, 16), 4, True, 1).layers
+    up, down = [nn.ConvTranspose2d, BatchNorm, nn.ReLU], [nn.Conv2d, BatchNorm, nn.LeakyReLU]
+    assert [type(layer) for layer in G] == [*up, *up, nn.ConvTranspose2d]
+    assert [type(layer) for layer in D] == [nn.Conv2d, nn.LeakyReLU, *down]
+    assert {layer.negative_slope for layer in D if isinstance(layer, nn.LeakyReLU)} == {0.2}
 
 
 def test_a_lazy_penalty_is_there_now_and_then_and_as_much_heavier():

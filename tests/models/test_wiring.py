@@ -110,10 +110,13 @@ def test_options_of_the_contractive_autoencoder(monkeypatch):
         x = layer.encode(x)
     seen = {}
     monkeypatch.setattr(
-        contractive, "tangent_chain", lambda e, d, x, step, rank, rng: seen.update(step=step, rank=rank)
+        contractive, "tangent_chain", lambda e, d, x, step, rank, rng: seen.update(x=x, step=step, rank=rank)
     )
     model.set_params(step_size=0.3, rank=2)._chain(nets, 3, make_rng(0), rows())
+    assert torch.equal(seen.pop("x"), rows())
     assert seen == {"step": 0.3, "rank": 2}
+    model._chain(nets, 3, make_rng(0))
+    assert torch.equal(seen.pop("x"), model._decode(nets, nets.prior.draw(3, make_rng(0))))
     norm = contractive.squared_jacobian_norm
     monkeypatch.setattr(
         contractive, "squared_jacobian_norm", lambda f, x, signs: seen.update(signs=signs) or norm(f, x, signs)

@@ -90,9 +90,9 @@ def test_a_truncated_normal_law():
     law, t, n = NormalPrior(3), 0.7, 30_000
     with law.truncated(t):
         z = law.draw(n, make_rng(0))
-        with LabelledPrior(law, 2).truncated(t):
-            assert LabelledPrior(law, 2).draw(n, make_rng(0))[:, :3].abs().max() <= t
-    law.threshold = None
+    labelled = LabelledPrior(NormalPrior(3), 2)
+    with labelled.truncated(t):
+        assert labelled.draw(n, make_rng(0))[:, :3].abs().max() <= t
     assert z.dtype == torch.float32 and z.abs().max() <= t and z.abs().max() > 0.69
     normal = Normal(0.0, 1.0)
     share = 2 * normal.cdf(torch.tensor(t)).item() - 1
