@@ -143,6 +143,14 @@ def test_the_class_that_is_asked_for_is_drawn_and_others_by_their_shares():
     assert np.allclose(shares, [1 / 6, 1 / 6, 1 / 6, 1 / 2], atol=0.04)
 
 
+def test_truncation_bounds_z():
+    """v = x - 1 carries z to e z - (e - 1)."""
+    model = fitted(Asked, solver="rk4", n_steps=8)
+    mean, sd = (float(v) for v in (model.nets_.scale.mean, model.nets_.scale.sd))
+    x = (model.sample(50, truncation=0.5, random_state=0) - mean) / sd
+    assert np.abs((x + math.e - 1) / math.e).max() == pytest.approx(0.5, abs=0.01)
+
+
 # --- the equation
 
 

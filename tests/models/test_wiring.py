@@ -15,7 +15,7 @@ from genlearn._types import Batch
 from genlearn.data import load
 from genlearn.losses.elbo import importance_bound
 from genlearn.maths.augment import Augmentation
-from genlearn.maths.rng import make_rng, normal
+from genlearn.maths.rng import bernoulli, make_rng, normal
 from genlearn.models import contractive
 from genlearn.models.autoencoder import Autoencoder
 from genlearn.models.conditional_gan import ConditionalGAN
@@ -134,11 +134,15 @@ def test_the_gsn_begins_at_the_mean_of_the_data_and_completes_by_a_clamped_chain
         model._start(nets, Stream(x, None, 10, 0), make_rng(0))
     torch.testing.assert_close(nets.gsn.mean, x.mean(0))
     seen, states = [], model._states
-    model._states = lambda nets, x, rng, known=None: seen.append(known) or states(nets, x, rng, known)
+    model._states = lambda nets, x, rng, known=None: seen.append((x, known)) or states(nets, x, rng, known)
     known = torch.rand(40, 16, generator=make_rng(1)) < 0.5
     with torch.no_grad():
         model._complete(nets, x, known, make_rng(0))
-    assert torch.equal(seen[0], known)
+        next(model._chain(nets, 40, make_rng(0)))
+    drawn = bernoulli(x.mean(0).expand(40, -1), make_rng(0))
+    assert torch.equal(seen[0][0], torch.where(known, x, drawn))
+    assert torch.equal(seen[0][1], known)
+    assert torch.equal(seen[1][0], drawn)
 
 
 # --- recurrent nets

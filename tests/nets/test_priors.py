@@ -118,6 +118,14 @@ def clusters(n: int = 4000) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.tensor([[-5.0, 0.0], [4.0, 2.0]]).double()[k] + (scales[k] @ eps[..., None])[..., 0], k
 
 
+def test_a_mixture_begins_in_every_cluster():
+    """k-means++: codes near a mean that is drawn are not drawn again."""
+    centres = 100 * torch.eye(8).double()
+    z = centres.repeat_interleave(50, 0) + 0.01 * torch.randn(400, 8, generator=make_rng(0), dtype=torch.float64)
+    means = GaussianMixture(8, 8).double()._begin(z)
+    assert torch.equal(torch.cdist(means, centres).argmin(1).sort().values, torch.arange(8))
+
+
 def test_a_mixture_of_one_is_the_gaussian():
     z, one, gaussian = codes(), GaussianMixture(3, 1).double(), GaussianDensity(3).double()
     one.fit(z)
