@@ -225,9 +225,9 @@ def test_a_lazy_penalty_is_there_now_and_then_and_as_much_heavier():
     (always,) = {whole._loss_d(nets, Batch(x), make_rng(1))[1]["r1"].item()}
     assert [term is not None for term in terms] == [True, False, False, True, False, False, True]
     rng = Rng()
-    rng.rank, rng.world = 1, 2  # the other half of each batch is with another process
-    halves = [model._loss_d(nets, Batch(x[:4], seen=8 * step), rng)[1].get("r1") for step in range(7)]
-    assert [half is not None for half in halves] == [True, False, False, True, False, False, True]
+    rng.rank, rng.world = 1, 3  # the other rows of each batch are with other processes
+    thirds = [model._loss_d(nets, Batch(x[:2], seen=6 * step), rng)[1].get("r1") for step in range(7)]
+    assert [third is not None for third in thirds] == [True, False, False, True, False, False, True]
     assert terms[0].item() == pytest.approx(3 * always, rel=1e-5)
 
 
