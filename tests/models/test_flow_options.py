@@ -110,6 +110,19 @@ def test_the_loss_is_the_mean_over_all_rows_on_the_chosen_path(step, name):
     assert seen["loss"].item() == pytest.approx((seen["v"] - seen["velocity"]).square().mean().item(), rel=1e-12)
 
 
+@pytest.mark.parametrize("times", ["uniform", "logit-normal"])
+def test_the_loss_by_times_is_of_the_parts_that_their_names_say(times, monkeypatch):
+    """Of a loss t, its means over the rows between the two times of each name."""
+    model, seen = fitted(times=times), {}
+    monkeypatch.setattr(model, "_velocity", lambda nets, x, t, y: seen.update(t=t) or x, raising=False)
+    monkeypatch.setattr(flow, "flow_matching", lambda v, velocity: seen["t"])
+    logs = model._loss(model.nets_, Batch(torch.zeros(4000, 3, dtype=torch.float64), None, 0), make_rng(0))[1]
+    for name, mean in logs.items():
+        low, high = (float(end) for end in name[2:].split("-"))
+        inside = (seen["t"] >= low) & (seen["t"] < high)
+        assert mean.item() == pytest.approx(seen["t"][inside].mean().item(), abs=0.005)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_a_share_of_the_labels_is_hidden_and_the_others_are_told(step, share):
     X, y = np.random.default_rng(0).normal(size=(900, 2)), np.arange(900) % 3
