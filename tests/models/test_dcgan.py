@@ -16,6 +16,7 @@ from genlearn.models.vae import VAE
 from genlearn.models.wgan_gp import WGANGP
 from genlearn.nets.conv import BatchNorm
 from genlearn.nets.dcgan import DCGANGenerator, DCGANTrunk
+from genlearn.nets.resnet import ResNetTrunk
 from genlearn.train import Game, Stream
 
 
@@ -170,6 +171,16 @@ def test_resnet(shape):
         else:
             scaled = v.unflatten(3, (2, 2)).unflatten(2, (2, 2)).mean((3, 5))
         torch.testing.assert_close(block(v), block.short(scaled))
+
+
+def test_residual_blocks_of_d():
+    """Two convolutions after ReLU, which cuts no image at the start; at the end the means of ReLU over the picture."""
+    trunk, x = ResNetTrunk((1, 16, 16), 4, False, 1), torch.randn(3, 1, 16, 16, generator=make_rng(0))
+    y = x
+    for i, block in enumerate(trunk.blocks):
+        inner = block.two(block.one(y.relu() if i else y).relu())
+        y = nn.functional.avg_pool2d(block.short(y) + inner, 2)
+    torch.testing.assert_close(trunk(x), y.relu().mean((2, 3)))
 
 
 @pytest.mark.parametrize("minibatch", ["discrimination", "deviation"])
