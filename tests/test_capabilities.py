@@ -133,6 +133,16 @@ def test_image_i_does_not_depend_on_how_many_are_drawn(shape, monkeypatch):
     assert len(np.unique(many.reshape(130, -1), axis=0)) == 130
 
 
+def test_images_beyond_the_first_block_have_their_own_class_and_their_own_known_pixels(labelled):
+    """Told by hooks that give back what they are told."""
+    model, n = copy.copy(labelled), labelled.border_.block + 20
+    y, known = np.arange(n) % 10, np.random.default_rng(0).random((n, 64)) < 0.5
+    model._sample_class = lambda nets, y, rng: (y / 10.0)[:, None].expand(-1, 64)
+    assert np.allclose(model.sample(y=y), y[:, None] / 10)
+    model._complete = lambda nets, x, known, rng: known.to(x.dtype)
+    assert (model.complete(np.zeros((n, 64), np.float32), known) == 0).all()
+
+
 def test_a_row_does_not_depend_on_how_many_there_are(labelled, digits):
     for method in (labelled.transform, labelled.score_samples, labelled.predict_proba):
         assert np.array_equal(method(digits[:130])[:3], method(digits[:3]))

@@ -137,10 +137,10 @@ class Units:
     data: Data
 
     def __call__(self, nets: Nets, images: int) -> dict[str, float | str]:
-        means = self.estimator.transform(self.data.valid.x[:500], nets=nets)
+        model = self.estimator
+        means = model.transform(self.data.valid.x[:500], nets=nets)[:, : model.n_latent]  # a class may come behind
         active, all_of_them = int((means.var(0) > ACTIVE).sum()), means.shape[1]
         dead = all_of_them - active
-        model = self.estimator
         fixed, normal = isinstance(model.beta, (int, float)), model.prior == "normal" and not model.free_bits
         remedies = ["a warm-up, beta='linear(0, 1, over=2e5)'"] * fixed + ["free_bits=0.05"] * normal
         more = f"; more are used with {', or '.join(remedies)}" if remedies else ""

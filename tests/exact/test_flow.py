@@ -118,6 +118,25 @@ def test_adaptive_steps_keep_the_tolerance_row_by_row():
     assert len(calls) < 40  # the slow one takes few steps
 
 
+def test_the_error_of_a_step_is_a_mean_over_the_numbers_of_a_row_and_relative_to_large_ones():
+    """An image of equal pixels takes the steps of one of them, and large numbers no more of them than larger ones."""
+
+    def end(scale, n):
+        calls.append(0)
+
+        def f(x, t):
+            calls[-1] += 1
+            return -9 * x
+
+        return solve(f, scale * torch.ones(1, n, dtype=torch.float64), 0, 1, "adaptive") / scale
+
+    calls: list[int] = []
+    assert torch.allclose(end(1, 100), end(1, 1), rtol=1e-12)
+    end(1e6, 1), end(1e9, 1)
+    assert calls[0] == calls[1]
+    assert calls[2] == calls[3]
+
+
 def test_a_field_without_end_is_refused():
     with pytest.raises(ValueError, match=r"more than 1000 steps for tolerance 0\.001"):
         solve(lambda x, t: x / 0.0, torch.ones(1, 1), 0, 1, "adaptive")

@@ -73,9 +73,19 @@ def test_both_nets_are_told_the_class_and_the_label_is_summed_out():
     assert logs["reconstruction"].item() == pytest.approx(cost.item())
     assert loss.item() == pytest.approx((cost + 0.5 * (mean**2 + log_var.exp() - 1 - log_var).sum(1).mean()).item())
     bits = (rows > 0.5).double()
-    noise = model._noise(nets)
+    noise = normal((16, 1, 2), make_rng(0), torch.float64)
     by_class = [VAE._elbo(model, nets, bits, noise, torch.full((6,), k)) for k in range(4)]
     shares = np.bincount(y[y >= 0]) / (y >= 0).sum()
     expected = torch.stack([b + math.log(s) for b, s in zip(by_class, shares, strict=True)]).logsumexp(0)
     torch.testing.assert_close(model._scorer(nets)(bits), expected)
     torch.testing.assert_close(model._classify(nets, bits).exp().sum(1), torch.ones(6).double())
+
+
+def test_convolutions_are_told_the_class_as_a_plane_of_its_own():
+    x, y = blocks(28)
+    model, seen = ConditionalVAE(network="conv", width=2, epochs=1, **SMALL).fit(x, y), []
+    model.nets_.encoder.trunk.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    images, classes = torch.from_numpy(x[:4]), torch.tensor([2, 0, 3, 1])
+    model._posterior(model.nets_, images, classes)
+    planes = torch.eye(4)[classes][:, :, None, None].expand(-1, -1, 8, 8)
+    assert torch.equal(seen[0], torch.cat([images, planes], 1))

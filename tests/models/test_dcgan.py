@@ -10,11 +10,13 @@ import torch
 from torch import nn
 
 from genlearn._types import Batch
-from genlearn.maths.rng import make_rng
+from genlearn.maths.rng import Rng, make_rng
 from genlearn.models.dcgan import DCGAN
 from genlearn.models.vae import VAE
 from genlearn.models.wgan_gp import WGANGP
 from genlearn.nets.conv import BatchNorm
+from genlearn.nets.dcgan import DCGANGenerator, DCGANTrunk
+from genlearn.nets.resnet import ResNetTrunk
 from genlearn.train import Game, Stream
 
 
@@ -171,6 +173,16 @@ def test_resnet(shape):
         torch.testing.assert_close(block(v), block.short(scaled))
 
 
+def test_residual_blocks_of_d():
+    """Two convolutions after ReLU, which cuts no image at the start; at the end the means of ReLU over the picture."""
+    trunk, x = ResNetTrunk((1, 16, 16), 4, False, 1), torch.randn(3, 1, 16, 16, generator=make_rng(0))
+    y = x
+    for i, block in enumerate(trunk.blocks):
+        inner = block.two(block.one(y.relu() if i else y).relu())
+        y = nn.functional.avg_pool2d(block.short(y) + inner, 2)
+    torch.testing.assert_close(trunk(x), y.relu().mean((2, 3)))
+
+
 @pytest.mark.parametrize("minibatch", ["discrimination", "deviation"])
 @pytest.mark.parametrize("network", ["dcgan", "conv", "resnet"])
 def test_minibatch_layers_before_the_last(network, minibatch):
@@ -206,6 +218,15 @@ def test_what_d_sees_is_augmented_alike_and_d_is_asked_without():
     assert np.allclose(model.discriminate((255 * x[:8]).to(torch.uint8), nets=model.nets_), expected, atol=1e-5)
 
 
+def test_layers_of_2016():
+    """Normalisation everywhere but at the output of G and the input of D; ReLU in G, LeakyReLU of slope .2 in D."""
+    G, D = DCGANGenerator(3, (1, 16, 16), 4).layers, DCGANTrunk((1, 16, 16), 4, True, 1).layers
+    up, down = [nn.ConvTranspose2d, BatchNorm, nn.ReLU], [nn.Conv2d, BatchNorm, nn.LeakyReLU]
+    assert [type(layer) for layer in G] == [*up, *up, nn.ConvTranspose2d]
+    assert [type(layer) for layer in D] == [nn.Conv2d, nn.LeakyReLU, *down]
+    assert {layer.negative_slope for layer in D if isinstance(layer, nn.LeakyReLU)} == {0.2}
+
+
 def test_a_lazy_penalty_is_there_now_and_then_and_as_much_heavier():
     model = DCGAN(width=4, n_latent=3, augment=None, penalty="r1(2, every=3)", batch_size=8)
     whole = DCGAN(width=4, n_latent=3, augment=None, penalty="r1(2)", batch_size=8)
@@ -214,6 +235,10 @@ def test_a_lazy_penalty_is_there_now_and_then_and_as_much_heavier():
     terms = [model._loss_d(nets, Batch(x, seen=8 * step), make_rng(1))[1].get("r1") for step in range(7)]
     (always,) = {whole._loss_d(nets, Batch(x), make_rng(1))[1]["r1"].item()}
     assert [term is not None for term in terms] == [True, False, False, True, False, False, True]
+    rng = Rng()
+    rng.rank, rng.world = 1, 3  # the other rows of each batch are with other processes
+    thirds = [model._loss_d(nets, Batch(x[:2], seen=6 * step), rng)[1].get("r1") for step in range(7)]
+    assert [third is not None for third in thirds] == [True, False, False, True, False, False, True]
     assert terms[0].item() == pytest.approx(3 * always, rel=1e-5)
 
 

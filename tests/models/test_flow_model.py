@@ -131,6 +131,7 @@ def test_times_are_spread_evenly_over_processes():
 
     whole = times(8, 0, 1)
     assert ((8 * whole).long() == torch.arange(8)).all()
+    assert ((1000 * times(1000, 0, 1)).long() == torch.arange(1000)).all()
     assert torch.equal(torch.cat([times(4, 0, 2), times(4, 1, 2)]), whole)
     model.set_params(times="logit-normal")
     assert torch.allclose(times(8, 0, 1), torch.distributions.Normal(0.0, 1.0).icdf(whole).sigmoid(), atol=1e-4)

@@ -7,12 +7,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import silu
 
 from genlearn._types import Batch
 from genlearn.maths.rng import make_rng
 from genlearn.models import flow
 from genlearn.models.flow import FlowMatching
-from genlearn.nets.unet import Labels, UNet
+from genlearn.nets.unet import Attention, Labels, Residual, TimedMLP, UNet, waves
 
 
 class Asked(FlowMatching):
@@ -84,6 +85,14 @@ def test_pixels_get_noise_of_one_level_each_and_numbers_none(step):
     assert torch.allclose(step(rows)["levels"] / 256, torch.tensor(rows))
 
 
+def test_the_scale_is_that_of_all_values_and_gradients_are_clipped_to_norm_one():
+    X = np.random.default_rng(0).normal([0.0, 5.0], [1.0, 2.0], (60, 2))  # columns apart: no mean of their deviations
+    model = fitted(X=X)
+    assert float(model.nets_.scale.mean) == pytest.approx(X.mean())
+    assert float(model.nets_.scale.sd) == pytest.approx(X.std())
+    assert [player.clip for player in model._stages((2,))[0].players] == [1.0]
+
+
 def test_flips_mirror_half_of_the_images_from_left_to_right(step):
     X = images(6, 5, n=400)
     x = torch.tensor(X).double()
@@ -99,6 +108,19 @@ def test_the_loss_is_the_mean_over_all_rows_on_the_chosen_path(step, name):
     seen = step(images(6, 5), path=name)
     assert seen["name"] == name
     assert seen["loss"].item() == pytest.approx((seen["v"] - seen["velocity"]).square().mean().item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("times", ["uniform", "logit-normal"])
+def test_the_loss_by_times_is_of_the_parts_that_their_names_say(times, monkeypatch):
+    """Of a loss t, its means over the rows between the two times of each name."""
+    model, seen = fitted(times=times), {}
+    monkeypatch.setattr(model, "_velocity", lambda nets, x, t, y: seen.update(t=t) or x, raising=False)
+    monkeypatch.setattr(flow, "flow_matching", lambda v, velocity: seen["t"])
+    logs = model._loss(model.nets_, Batch(torch.zeros(4000, 3, dtype=torch.float64), None, 0), make_rng(0))[1]
+    for name, mean in logs.items():
+        low, high = (float(end) for end in name[2:].split("-"))
+        inside = (seen["t"] >= low) & (seen["t"] < high)
+        assert mean.item() == pytest.approx(seen["t"][inside].mean().item(), abs=0.005)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
@@ -132,6 +154,14 @@ def test_the_class_that_is_asked_for_is_drawn_and_others_by_their_shares():
     assert classes(y=[3, 5, 7, 3]).tolist() == [0, 1, 2, 0]
     shares = np.bincount(classes(n=3200).astype(int) + 1) / 3200
     assert np.allclose(shares, [1 / 6, 1 / 6, 1 / 6, 1 / 2], atol=0.04)
+
+
+def test_truncation_bounds_z():
+    """v = x - 1 carries z to e z - (e - 1)."""
+    model = fitted(Asked, solver="rk4", n_steps=8)
+    mean, sd = (float(v) for v in (model.nets_.scale.mean, model.nets_.scale.sd))
+    x = (model.sample(50, truncation=0.5, random_state=0) - mean) / sd
+    assert np.abs((x + math.e - 1) / math.e).max() == pytest.approx(0.5, abs=0.01)
 
 
 # --- the equation
@@ -215,6 +245,7 @@ def test_likelihoods_have_signs_and_noise_for_each_row_and_their_mean_is_the_exa
     values = model.log_likelihoods(X)["ODE"].values
     exact = -0.5 * d * math.log(2 * math.pi) - A.trace() - d * model.nets_.scale.sd.log()
     assert values.std() > 0.1
+    assert len(values.unique()) > 0.9 * n
     assert abs(values.mean() - exact) < 5 * values.std() / n**0.5
     assert len(np.unique(model.score_samples(X).round(9))) == 1
 
@@ -248,3 +279,55 @@ def test_a_unet_uses_its_attention_and_what_left_the_way_down():
             assert torch.equal(seen[:, -left.shape[1] :], left)
         net.attention = None
         assert not torch.allclose(net(x, t), out)
+
+
+def test_waves_are_of_frequencies_from_one_to_the_highest():
+    t = torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)
+    for highest, told in ((100.0, waves(t, 6)), (9.0, waves(t, 6, 9.0))):
+        w = torch.tensor([1.0, highest**0.5, highest], dtype=torch.float64)
+        assert torch.allclose(told, torch.cat([(t[:, None] * w).cos(), (t[:, None] * w).sin()], 1))
+
+
+@pytest.mark.parametrize("d", [2, 8, 9])
+def test_an_mlp_is_told_x_and_t_and_the_class_and_of_few_dimensions_waves_of_x(d):
+    net, rng = TimedMLP(d, (5,), n_classes=3, n_waves=4), make_rng(0)
+    x, t, y = torch.randn(6, d, generator=rng), torch.rand(6, generator=rng), torch.arange(6) % 4 - 1
+    parts = [x, waves(t, 4) + net.labels.weight[y]]  # the unknown class is the last
+    if d <= 8:
+        parts.append(torch.cat([waves(x[:, i], 4, 10.0) for i in range(d)], 1))
+    assert torch.equal(net(x, t, y), net.layers(torch.cat(parts, 1)))
+
+
+def test_attention_adds_to_each_pixel_the_mean_of_all_by_their_likeness():
+    layer, x = Attention(8), torch.randn(2, 8, 3, 4, generator=make_rng(0))
+    assert torch.equal(layer(x), x)  # from zero
+    with torch.no_grad():
+        layer.out.weight.normal_(generator=make_rng(1))
+        q, k, v = layer.qkv(layer.norm(x)).flatten(2).chunk(3, 1)
+        likeness = torch.softmax(torch.einsum("bni,bnj->bij", q, k) / 8**0.5, 2)
+        mixed = torch.einsum("bij,bnj->bni", likeness, v).view_as(x)
+        assert torch.allclose(layer(x), x + layer.out(mixed), atol=1e-5)
+
+
+@pytest.mark.parametrize("m", [8, 16])
+def test_a_residual_block_adds_to_what_came_in_and_is_told_between(m):
+    block, rng = Residual(8, m, 5), make_rng(0)
+    x, told = 3 * torch.randn(2, 8, 3, 4, generator=rng), torch.randn(2, 5, generator=rng)
+    norm = torch.nn.functional.group_norm
+    with torch.no_grad():
+        block.conv2.weight.normal_(generator=rng)
+        h = block.conv1(silu(norm(x, 8))) + block.told(told)[:, :, None, None]
+        assert torch.allclose(block(x, told), block.skip(x) + block.conv2(silu(norm(h, 8))), atol=1e-4)
+        assert (block.skip(x) is x) == (m == 8)
+
+
+def test_a_unet_tells_every_block_the_time_and_the_class():
+    net, rng = UNet((1, 16, 16), 8, n_classes=3), make_rng(0)
+    x, t, y = torch.randn(3, 1, 16, 16, generator=rng), torch.rand(3, generator=rng), torch.tensor([0, 2, -1])
+    told = silu(net.time(waves(t, 16)) + net.labels.weight[[0, 2, 3]])
+    seen = []
+    for block in (*net.down, *net.middle, *net.up):
+        block.register_forward_pre_hook(lambda _, args: seen.append(args[1]))
+    net(x, t, y)
+    assert len(seen) == 2 * len(net.down) + 2
+    assert all(torch.allclose(s, told) for s in seen)

@@ -184,6 +184,15 @@ def test_the_code_learns_on_the_top_means(pictures):
         assert torch.allclose(batch.x, ascend(nets.rbms, pictures.x))
 
 
+def test_every_stage_of_the_autoencoder_has_its_rate_and_its_epochs():
+    options = {"pretrain_epochs": 3, "pretrain_rate": 0.3, "code_rate": 0.02, "epochs": 7, "learning_rate": 0.007}
+    stages = Autoencoder(**DEEP, hidden=(5, 4), n_latent=2, **options)._stages(SHAPE)
+    optimizers = [stage.players[0].optimizer for stage in stages]
+    assert [optimizer.lr for optimizer in optimizers] == [0.3, 0.3, 0.02, 0.007]
+    assert [optimizer.name for optimizer in optimizers] == ["momentum"] * 3 + ["adam"]
+    assert [stage.budget.epochs for stage in stages] == [3, 3, 3, 7]
+
+
 def test_the_autoencoder_is_better_than_principal_components(digits):
     """Squared error of held-out images from codes of two numbers."""
     test = np.arange(len(digits)) % 4 == 0

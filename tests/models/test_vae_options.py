@@ -190,6 +190,15 @@ def test_free_bits_cost_nothing():
     free = ((units[0] + units[1]) / 2).item()  # between the first and the second unit
     loss, reconstruction, _ = terms(make(binarize=False, free_bits=free), nets, x)
     assert loss == pytest.approx(reconstruction + free + units[1:].sum().item())
+    logs = make(binarize=False, free_bits=free)._loss(nets, Batch(x), make_rng(0))[1]
+    assert logs["kl"].item() == pytest.approx(units.sum().item())  # what it is, not what it costs
+
+
+def test_the_score_is_the_bound_of_sixteen_draws_that_all_rows_share():
+    model, x = make(), grey(7).round()
+    nets = model._fresh_nets((16,), 0).double()
+    expected = model._elbo(nets, x, normal((16, 1, 3), make_rng(0), torch.float64))
+    assert torch.equal(model._scorer(nets)(x), expected)
 
 
 def test_many_draws_give_the_importance_weighted_bound():

@@ -15,7 +15,7 @@ from genlearn._types import Batch
 from genlearn.data import load
 from genlearn.losses.elbo import importance_bound
 from genlearn.maths.augment import Augmentation
-from genlearn.maths.rng import make_rng, normal
+from genlearn.maths.rng import bernoulli, make_rng, normal
 from genlearn.models import contractive
 from genlearn.models.autoencoder import Autoencoder
 from genlearn.models.conditional_gan import ConditionalGAN
@@ -110,10 +110,13 @@ def test_options_of_the_contractive_autoencoder(monkeypatch):
         x = layer.encode(x)
     seen = {}
     monkeypatch.setattr(
-        contractive, "tangent_chain", lambda e, d, x, step, rank, rng: seen.update(step=step, rank=rank)
+        contractive, "tangent_chain", lambda e, d, x, step, rank, rng: seen.update(x=x, step=step, rank=rank)
     )
     model.set_params(step_size=0.3, rank=2)._chain(nets, 3, make_rng(0), rows())
+    assert torch.equal(seen.pop("x"), rows())
     assert seen == {"step": 0.3, "rank": 2}
+    model._chain(nets, 3, make_rng(0))
+    assert torch.equal(seen.pop("x"), model._decode(nets, nets.prior.draw(3, make_rng(0))))
     norm = contractive.squared_jacobian_norm
     monkeypatch.setattr(
         contractive, "squared_jacobian_norm", lambda f, x, signs: seen.update(signs=signs) or norm(f, x, signs)
@@ -131,11 +134,15 @@ def test_the_gsn_begins_at_the_mean_of_the_data_and_completes_by_a_clamped_chain
         model._start(nets, Stream(x, None, 10, 0), make_rng(0))
     torch.testing.assert_close(nets.gsn.mean, x.mean(0))
     seen, states = [], model._states
-    model._states = lambda nets, x, rng, known=None: seen.append(known) or states(nets, x, rng, known)
+    model._states = lambda nets, x, rng, known=None: seen.append((x, known)) or states(nets, x, rng, known)
     known = torch.rand(40, 16, generator=make_rng(1)) < 0.5
     with torch.no_grad():
         model._complete(nets, x, known, make_rng(0))
-    assert torch.equal(seen[0], known)
+        next(model._chain(nets, 40, make_rng(0)))
+    drawn = bernoulli(x.mean(0).expand(40, -1), make_rng(0))
+    assert torch.equal(seen[0][0], torch.where(known, x, drawn))
+    assert torch.equal(seen[0][1], known)
+    assert torch.equal(seen[1][0], drawn)
 
 
 # --- recurrent nets
@@ -243,7 +250,7 @@ def test_defaults_of_dcgan_and_the_recipe_of_2016():
 
 
 def test_labels_are_not_taken_for_their_indices():
-    x, y = rows(60).float(), np.where(np.arange(60) % 3 == 0, 7, 3)
+    x, y = rows(700).float(), np.where(np.arange(700) % 3 == 0, 7, 3)  # more than D is asked at once
     model = ConditionalGAN(hidden=(4,), hidden_d=(6,), n_latent=3, epochs=1, random_state=0).fit(x, y)
     told = torch.cat([x, torch.from_numpy(np.stack([y == 3, y == 7], 1)).float()], 1)
     assert np.allclose(model.discriminate(x, y), model.nets_.D(told).detach().flatten(), atol=1e-5)

@@ -90,9 +90,9 @@ def test_a_truncated_normal_law():
     law, t, n = NormalPrior(3), 0.7, 30_000
     with law.truncated(t):
         z = law.draw(n, make_rng(0))
-        with LabelledPrior(law, 2).truncated(t):
-            assert LabelledPrior(law, 2).draw(n, make_rng(0))[:, :3].abs().max() <= t
-    law.threshold = None
+    labelled = LabelledPrior(NormalPrior(3), 2)
+    with labelled.truncated(t):
+        assert labelled.draw(n, make_rng(0))[:, :3].abs().max() <= t
     assert z.dtype == torch.float32 and z.abs().max() <= t and z.abs().max() > 0.69
     normal = Normal(0.0, 1.0)
     share = 2 * normal.cdf(torch.tensor(t)).item() - 1
@@ -116,6 +116,14 @@ def clusters(n: int = 4000) -> tuple[torch.Tensor, torch.Tensor]:
     scales = torch.tensor([[[0.3, 0.0], [0.0, 0.3]], [[1.0, 0.0], [0.8, 0.4]]]).double()
     eps = torch.randn(n, 2, generator=rng, dtype=torch.float64)
     return torch.tensor([[-5.0, 0.0], [4.0, 2.0]]).double()[k] + (scales[k] @ eps[..., None])[..., 0], k
+
+
+def test_a_mixture_begins_in_every_cluster():
+    """k-means++: codes near a mean that is drawn are not drawn again."""
+    centres = 100 * torch.eye(8).double()
+    z = centres.repeat_interleave(50, 0) + 0.01 * torch.randn(400, 8, generator=make_rng(0), dtype=torch.float64)
+    means = GaussianMixture(8, 8).double()._begin(z)
+    assert torch.equal(torch.cdist(means, centres).argmin(1).sort().values, torch.arange(8))
 
 
 def test_a_mixture_of_one_is_the_gaussian():

@@ -20,6 +20,7 @@ from genlearn.metrics import parzen
 from genlearn.models.autoencoder import Autoencoder
 from genlearn.models.conditional_gan import ConditionalGAN
 from genlearn.models.conditional_rbm import ConditionalRBM
+from genlearn.models.conditional_vae import ConditionalVAE
 from genlearn.models.gan import GAN
 from genlearn.models.rbm import RBM
 from genlearn.models.vae import VAE
@@ -96,10 +97,15 @@ def test_where_codes_get_their_law_at_the_end_reconstructions_are_shown(data, tm
         assert np.array_equal(sheet, np.asarray(grid(np.concatenate(rows), columns=8)))
 
 
-def test_points_in_the_plane_are_scattered(tmp_path):
-    ring = load("ring", n=2000)
+def test_points_in_the_plane_are_scattered_over_training_data(tmp_path, monkeypatch):
+    ring, shown, scatter = load("ring", n=2000), [], monitors.draw.scatter
     model = GAN.from_preset("tiny", output="linear", **COMMON | {"images": 100}).fit(ring)
-    chosen(model, ring, tmp_path)["samples"].run(model.nets_, 5)
+    monkeypatch.setattr(monitors.draw, "scatter", lambda *a: shown.append(a) or scatter(*a))
+    for nets in (model.nets_, model.averaged_nets_):
+        chosen(model, ring, tmp_path)["samples"].run(nets, 5)
+        points, over = shown.pop()
+        assert np.array_equal(points, model.sample(1000, random_state=seeds(3).watch % 2**32, nets=nets))
+        assert np.array_equal(over, ring.train.x[:1000])
     assert Image.open(tmp_path / "images-000000000005.png").width > 100
 
 
@@ -221,3 +227,38 @@ def test_units_that_gave_up_are_named(vae, data, tmp_path):
     tried = clone(vae).set_params(beta="linear(0, 1, over=1e3)", free_bits=0.1).fit(data)
     tried.nets_.encoder.out.weight.data[1] = 0
     assert chosen(tried, data, tmp_path)["units"].run(tried.nets_, 0)["units"].endswith("not vary with the image")
+
+
+def test_units_are_those_of_the_first_500_validation_images(vae, data, tmp_path):
+    """Active is a variance of more than 0.01, of the means that the given nets make of validation images."""
+    x = data.valid.x[:1]
+    still = torch.cat([x.expand(500, *x.shape[1:]), data.train.x[:500]])
+    other = dataclasses.replace(data, valid=dataclasses.replace(data.valid, x=still, y=None))
+    assert chosen(vae, other, tmp_path)["units"].run(vae.nets_, 0)["valid/active units"] == 0
+    nets = copy.deepcopy(vae.nets_)
+    means = vae.transform(data.valid.x[:500].numpy(), nets=nets)
+    with torch.no_grad():  # variances of .005, .005 and .02
+        factors = np.sqrt([0.005, 0.005, 0.02]) / means.std(0)
+        nets.encoder.out.weight[:3] *= torch.as_tensor(factors, dtype=torch.float32)[:, None]
+    assert chosen(vae, data, tmp_path)["units"].run(nets, 0)["valid/active units"] == 1
+
+
+def test_classes_are_no_units_of_a_code(data, tmp_path):
+    known = dataclasses.replace(data, valid=load("digits").valid)
+    model = ConditionalVAE.from_preset("tiny", **COMMON).fit(known)
+    with torch.no_grad():
+        model.nets_.encoder.out.weight[:3] *= 50
+    said = chosen(model, known, tmp_path)["units"].run(model.nets_, 0)
+    assert said == {"valid/active units": 3.0, "units": "3 of 3 units of the code are active."}
+
+
+def test_a_class_that_200_samples_may_well_miss_is_not_called_lost(gan, data, tmp_path, monkeypatch):
+    """One image in 141 is missed by a quarter of honest sets of 200; one in ten by none."""
+    train = data.train
+    monkeypatch.setattr(GAN, "sample", lambda self, n, random_state, nets: train.x[:1].expand(n, 1, 8, 8).numpy())
+    for rare, lost in ((10, False), (141, True)):
+        y = torch.zeros_like(train.y)
+        y[-rare:] = 1
+        other = dataclasses.replace(data, train=dataclasses.replace(train, y=y))
+        said = chosen(gan, other, tmp_path)["collapse"].run(gan.nets_, 0)
+        assert (said["classes hit"], "none is nearest to one of 1" in said["collapse"]) == (1, lost)

@@ -11,6 +11,7 @@ from torch import nn
 from genlearn._types import Nets
 from genlearn.maths.rng import make_rng
 from genlearn.train import Budget, Keeper, Monitor, Optimizer, Player, Stage, Stream, Training
+from stops import After
 
 
 @pytest.fixture
@@ -20,11 +21,11 @@ def clock(monkeypatch) -> list[float]:
     return now
 
 
-def play(stages, **options) -> Training:
+def play(stages, resume=False, **options) -> Training:
     """Rounds of 10 images; a tick after each."""
     stream = Stream(torch.zeros(40, 1), None, 10, 0)
     training = Training(Nets(x=nn.Linear(1, 1, bias=False)), stages, stream, make_rng(0), tick=10, **options)
-    training.run()
+    training.run(resume)
     return training
 
 
@@ -99,3 +100,21 @@ def test_progress_is_told_as_the_share_of_the_stage(clock):
     told.clear()
     play([stage(clock, budget=Budget(minutes=4 / 60))], on_tick=lambda progress, done: told.append(done))
     assert told == pytest.approx([0.25, 0.5, 0.75, 1])
+
+
+def test_a_resumed_run_knows_how_much_of_its_minutes_is_spent(clock, tmp_path):
+    """From its first batch on: rates that fall over the budget must not jump back."""
+    told: list[float] = []
+
+    def loss(nets, batch, rng):
+        told.append(batch.spent)
+        clock[0] += 1
+        return nets["x"].weight.sum(), {}
+
+    def stages():
+        player = Player("x", ("x",), loss, Optimizer("sgd", 0.1))
+        return [Stage("a", [player], Budget(images=10)), Stage("b", [player], Budget(minutes=4 / 60))]
+
+    play(stages(), keeper=Keeper(tmp_path), stop=After(3))
+    play(stages(), resume=True, keeper=Keeper(tmp_path))
+    assert told == pytest.approx([0, 0, 0.25, 0.5, 0.75])

@@ -404,6 +404,20 @@ def test_schedules_and_the_global_generator_resume(tmp_path):
     assert torch.equal(run("cut", resume=True), whole)
 
 
+def test_a_resumed_run_keeps_the_rhythm_of_its_monitors(tmp_path):
+    seen = []
+
+    def run(resume=False, **options):
+        player = Player("x", ("x",), lambda n, b, r: (n["x"].weight.sum(), {}), SGD)
+        watch = Monitor("watch", 100, lambda nets, images: seen.append(images) or {})
+        options |= {"keeper": Keeper(tmp_path), "monitors": [watch], "tick": 10}
+        training([Stage("s", [player], Budget(images=300))], two(), **options).run(resume)
+
+    run(stop=After(12))
+    run(resume=True)
+    assert seen == [100, 200, 300]
+
+
 def test_a_resumed_training_keeps_the_precision_that_it_began_with(tmp_path):
     """Another machine may choose another one."""
     seen = []
