@@ -101,7 +101,7 @@ class Capabilities(Hooks, BaseEstimator):
         """A generator for each block of n images, which depends on the seed and the block alone."""
         seed = int(check_random_state(random_state).randint(2**31 - 1))
         n_blocks = -(-n // self.border_.block)
-        for b in track(range(n_blocks), what, n_blocks):
+        for b in track(range(n_blocks), what, n_blocks, even=n_blocks > 1):  # of one block, its steps tell the time
             mixed = int(np.random.SeedSequence([seed, b]).generate_state(1, np.uint64)[0])
             yield make_rng(mixed >> 1, _device(nets))
 
@@ -267,7 +267,7 @@ class Capabilities(Hooks, BaseEstimator):
         """f over blocks of rows of one fixed size, so that no row depends on how many there are."""
         block = self.border_.block
         with self._answering(nets):
-            every = track(x.split(block), "images", -(-len(x) // block))
+            every = track(x.split(block), "images", -(-len(x) // block), even=len(x) > block)
             return torch.cat([f(_padded(self._inside(rows, nets), block))[: len(rows)] for rows in every])
 
     def _answer(self, f: Callable[[Tensor], Tensor], X: Any, nets: Nets) -> NDArray[Any]:

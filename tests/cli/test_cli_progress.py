@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from rich.console import Console
 
 from genlearn import progress
 from genlearn.maths import ais, make_rng, schedule
+from genlearn.models.flow import FlowMatching
 from genlearn.models.rbm import RBM
 from genlearn.run import Run
 
@@ -51,6 +53,19 @@ def test_work_within_work_is_one_line(capfd, at_once):
     inner()
     shown = capfd.readouterr().err.splitlines()
     assert shown == ["outer: 25%, so far", *2 * ["outer: inner: 0%", "outer: inner: 50%"]]
+
+
+@pytest.mark.parametrize("solver", ["heun", "adaptive"])
+def test_the_steps_of_one_slow_block_are_told(solver, digits, capfd, at_once):
+    flow = FlowMatching.from_preset("tiny", network="mlp", solver=solver, epochs=0.1, random_state=0).fit(digits[:200])
+    known = np.arange(64) < 32
+    with progress.watched():
+        flow.sample(3)
+        flow.complete(digits[:2], known)
+    told = capfd.readouterr().err
+    assert "samples: steps: 0%" in told or solver == "adaptive"
+    assert re.search("samples: steps: [1-9][0-9]%", told)
+    assert "completion: rounds: 50%" in told
 
 
 def test_short_work_says_nothing(capfd):

@@ -59,7 +59,9 @@ class PrepareReport:
         )
         named = {"corrupt": self.corrupt, "too small": self.small, "not images": self.other}
         left_out = duplicates + [f"{len(lines):,} {what} ({_few(lines)})" for what, lines in named.items() if lines]
-        kept = f"{self.read:,} file{'s'[: self.read != 1]} read, {self.used:,} used as {self.size}x{self.size} {self.mode}"
+        kept = (
+            f"{self.read:,} file{'s'[: self.read != 1]} read, {self.used:,} used as {self.size}x{self.size} {self.mode}"
+        )
         return f"{kept}{': ' if left_out else ''}{', '.join(left_out)}"
 
     def to_json(self) -> dict[str, Any]:
