@@ -59,8 +59,7 @@ class Capabilities(Hooks, BaseEstimator):
         i depends on the seed, on i and on its label alone, not on n.
         """
         n = n if n is not None else np.size(y) if np.ndim(y) else 1  # type: ignore[arg-type]  # a label may be none
-        if n < 0:
-            raise ValueError(f"n is {n}, expected the number of images, 0 or more")
+        self.border_.check_number(n)
         nets, block = self._nets(nets), self.border_.block
         classes = None if y is None else self._chosen(np.asarray(y), n)
         blocks = []

@@ -100,6 +100,8 @@ def test_noise_goes_from_every_picture_by_its_own_name(cli, runs, folder, tmp_pa
         expected = (old[:, 2:14] + np.stack(planes, 2)).round().clip(0, 255)
         assert np.abs(new[:, 2:14] - expected).max() <= 1
     assert (tmp_path / "clean" / "more" / "0.png").exists()
+    alone = cli("denoise", runs["dae"], folder / "photos" / asked.names[0], "--out", tmp_path / "alone")
+    assert alone.out.startswith("1 picture in ")
     page = (tmp_path / "clean" / "before-after.html").read_text()
     assert page.count("data:image/png") == 40
     assert "more/0.png, before at the left and after at the right" in page

@@ -19,6 +19,7 @@ from genlearn.maths import ais, make_rng, schedule
 from genlearn.models.flow import FlowMatching
 from genlearn.models.rbm import RBM
 from genlearn.run import Run
+from genlearn.words import took
 
 
 @pytest.fixture
@@ -163,3 +164,9 @@ def test_scores_are_kept_as_they_come(cli, trained, monkeypatch, tmp_path):
     assert cli("evaluate", run, "--n", 100).code == 130
     names = [row["name"] for row in json.loads((run / "evaluation.json").read_text())]
     assert [name.split()[0] for name in names] == ["log-likelihood", "log-likelihood", "reconstruction"]
+
+
+def test_the_time_of_a_run_names_that_of_its_monitors_where_it_is_much():
+    assert took(1234.5, {"monitors": 100.0}) == "1,234.5 s"
+    assert took(171.0, {"play": 93.0, "monitors": 77.0}).startswith("171.0 s, 77.0 s of them for samples and scores")
+    assert took(0.0, {}) == "0.0 s"

@@ -95,6 +95,8 @@ def test_one_seed_an_image(name, digits):
     assert model.sample(0).shape == (0, 64)
     with pytest.raises(ValueError, match="n is -1, expected the number of images"):
         model.sample(-1)
+    with pytest.raises(MemoryError, match="n is 1,000,000,000,000,000, whose images take more memory than there is"):
+        model.sample(10**15)  # at once
     assert not np.array_equal(many, model.sample(130, random_state=6))
     assert len(np.unique(many, axis=0)) > 110  # means given a dozen hidden units may coincide
     assert not np.array_equal(many[:30], many[100:])  # every block has noise of its own

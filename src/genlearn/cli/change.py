@@ -150,9 +150,10 @@ def _write(
             rows.append(side_by_side(asked.names[len(written) - 1], before, after))
     for line in asked.left_out:
         say(f"left out: {line}")
-    about = f"{len(written):,} pictures; before at the left, after at the right."
+    n = f"{len(written):,} picture{'s'[: len(written) != 1]}"
+    about = f"{n}; before at the left, after at the right."
     if len(rows) < len(written):
         about += f" The first {SHOWN} are shown."
     page = write_changes(f"{what}: {images.name}", about, rows, out / PAGE)
     content = {"pictures": written, "page": str(page), "left_out": asked.left_out}
-    answer(as_json, content, f"{len(written):,} pictures in {out}, side by side in {page}")
+    answer(as_json, content, f"{n} in {out}, side by side in {page}")
