@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,8 @@ class Border:
 
     def check_number(self, n: int) -> None:
         """Raises a one-line error where n images are none, or too many to be held at once: now, not after hours."""
-        if n < 0:
-            raise ValueError(f"n is {n}, expected the number of images, 0 or more")
+        if not isinstance(n, Integral) or n < 0:
+            raise ValueError(f"n is {n!r}, expected the number of images, 0 or more")
         try:
             np.empty((n, *self.shape), np.float32)
         except (MemoryError, ValueError):

@@ -59,8 +59,8 @@ class Capabilities(Hooks, BaseEstimator):
         i depends on the seed, on i and on its label alone, not on n.
         """
         n = n if n is not None else np.size(y) if np.ndim(y) else 1  # type: ignore[arg-type]  # a label may be none
-        self.border_.check_number(n)
         nets, block = self._nets(nets), self.border_.block
+        self.border_.check_number(n)
         classes = None if y is None else self._chosen(np.asarray(y), n)
         blocks = []
         with self._answering(nets), self._truncated(nets, truncation):
@@ -192,8 +192,9 @@ class Capabilities(Hooks, BaseEstimator):
         """The mean images of codes [n, k]."""
         nets = self._nets(nets)
         codes, expected = torch.as_tensor(np.asarray(Z)).to(self._dtype), self._n_features_out
-        if codes.ndim != 2 or codes.shape[1] != expected or not len(codes):
-            raise ValueError(f"Z has shape {tuple(codes.shape)}, expected (n, {expected}), codes as of transform")
+        bad = "" if codes.isfinite().all() else " and NaN or inf values"
+        if bad or codes.ndim != 2 or codes.shape[1] != expected or not len(codes):
+            raise ValueError(f"Z has shape {tuple(codes.shape)}{bad}, expected (n, {expected}), codes as of transform")
         return self.border_.outward(self._blocks(partial(self._decode, nets), codes, nets))
 
     # --- scores

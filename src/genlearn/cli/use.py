@@ -55,7 +55,7 @@ def sample(
             f"--class is {y}, but this {type(model).__name__} knows no class; the usual fix is to leave it out, or to "
             "train a model that uses labels on a folder with a sub-folder for each class"
         )
-    if guidance is not None and not (hasattr(model, "guidance") and getattr(model, "class_names_", ())):
+    if guidance is not None and (not hasattr(type(model), "guidance") or not getattr(model, "class_names_", ())):
         raise ValueError(
             f"--guidance is {guidance:g}, but this {type(model).__name__} has none; the usual fix is to leave it "
             "out, or to train a flow on a folder with a sub-folder for each class"
@@ -63,7 +63,7 @@ def sample(
     out = out or run / f"samples-{seed if y is None else f'{y}-{seed}'}.png"
     with watched("fewer images (--n) take less"):
         label = None if y is None else _label(model, y)
-        more = {} if guidance is None else {"guidance": guidance}
+        more: dict[str, Any] = {} if guidance is None else {"guidance": guidance}
         x = model.sample(n, y=label, truncation=truncation, random_state=seed, **more)
         reference = Run.open(run).data().train.x[:1000].numpy() if x.ndim == 2 and not saved else None
         _write(x, out, reference)

@@ -217,6 +217,6 @@ def _legend(figure: Figure, ncols: int, **how: Any) -> None:
     """A legend of ncols columns, or of fewer where names are too long for the figure."""
     legend = figure.legend(ncols=ncols, **how)
     while ncols > 1 and legend.get_window_extent().width > figure.bbox.width:
-        legend.remove()  # type: ignore[no-untyped-call]
+        legend.remove()
         ncols -= 1
         legend = figure.legend(ncols=ncols, **how)
