@@ -19,6 +19,7 @@ from genlearn.maths import ais, make_rng, schedule
 from genlearn.models.flow import FlowMatching
 from genlearn.models.rbm import RBM
 from genlearn.run import Run
+from genlearn.train import Monitor
 from genlearn.words import took
 
 
@@ -170,3 +171,12 @@ def test_the_time_of_a_run_names_that_of_its_monitors_where_it_is_much():
     assert took(1234.5, {"monitors": 100.0}) == "1,234.5 s"
     assert took(171.0, {"play": 93.0, "monitors": 77.0}).startswith("171.0 s, 77.0 s of them for samples and scores")
     assert took(0.0, {}) == "0.0 s"
+
+
+def test_a_slow_look_is_told_by_the_name_of_its_monitor(capfd, at_once):
+    def slow(nets, images):
+        return {"score": float(sum(progress.track(range(3), "images", 3)))}
+
+    with progress.watched(), progress.work("rbm"):
+        assert Monitor("error", 10, slow).look({}, 10) == {"score": 3.0}
+    assert capfd.readouterr().err.splitlines()[-1] == "rbm: error: images: 67%"
