@@ -86,13 +86,15 @@ def _missing(mask: str, size: int) -> NDArray[np.bool_]:
     import numpy as np
 
     from genlearn.data import pictures
-    from genlearn.data.images import white_outside
+    from genlearn.data.images import opaque, white_outside
 
     if mask not in HALVES:
         if not Path(mask).is_file():
             raise ValueError(f"mask is {mask!r}, which is no file, expected a picture, or one of {', '.join(HALVES)}")
         missing = pictures(mask, (size, size)).x[0, 0].numpy() >= 128
         with open(mask, "rb") as file:
+            if not opaque(file):
+                raise ValueError(f"mask {mask} is transparent in parts, expected white on black, without transparency")
             if missing.any() and (white := white_outside(file)):
                 say(f"{white:.0%} of the white of {mask} lies outside its middle square and is left as it is")
     else:
