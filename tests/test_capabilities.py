@@ -382,3 +382,12 @@ def test_truncation_keeps_z_near_the_middle(digits):
     uniform = GAN.from_preset("tiny", prior="uniform", random_state=0, epochs=1).fit(digits[:200])
     with pytest.raises(ValueError, match="z is not normal"):
         uniform.sample(2, truncation=0.5)
+
+
+def test_codes_that_are_not_finite_are_refused():
+    model = GAN.from_preset("tiny", random_state=0).fit(np.random.default_rng(0).random((20, 64)))
+    z = np.zeros((2, model.n_latent))
+    assert model.inverse_transform(z).shape == (2, 64)
+    z[1, 0] = np.nan
+    with pytest.raises(ValueError, match=r"Z has shape .* and NaN or inf values, expected "):
+        model.inverse_transform(z)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,17 @@ class Border:
     seen: tuple[float, float]
     classes: NDArray[Any]
     names: tuple[str, ...]
+
+    def check_number(self, n: int) -> None:
+        """Raises a one-line error where n images are none, or too many to be held at once: now, not after hours."""
+        if not isinstance(n, Integral) or n < 0:
+            raise ValueError(f"n is {n!r}, expected the number of images, 0 or more")
+        try:
+            np.empty((n, *self.shape), np.float32)
+        except (MemoryError, ValueError):
+            raise MemoryError(
+                f"n is {n:,}, whose images take more memory than there is; the usual fix is fewer at a time"
+            ) from None
 
     @classmethod
     def of(

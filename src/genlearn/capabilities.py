@@ -59,9 +59,8 @@ class Capabilities(Hooks, BaseEstimator):
         i depends on the seed, on i and on its label alone, not on n.
         """
         n = n if n is not None else np.size(y) if np.ndim(y) else 1  # type: ignore[arg-type]  # a label may be none
-        if n < 0:
-            raise ValueError(f"n is {n}, expected the number of images, 0 or more")
         nets, block = self._nets(nets), self.border_.block
+        self.border_.check_number(n)
         classes = None if y is None else self._chosen(np.asarray(y), n)
         blocks = []
         with self._answering(nets), self._truncated(nets, truncation):
@@ -101,7 +100,7 @@ class Capabilities(Hooks, BaseEstimator):
         """A generator for each block of n images, which depends on the seed and the block alone."""
         seed = int(check_random_state(random_state).randint(2**31 - 1))
         n_blocks = -(-n // self.border_.block)
-        for b in track(range(n_blocks), what, n_blocks):
+        for b in track(range(n_blocks), what, n_blocks, even=n_blocks > 1):  # of one block, its steps tell the time
             mixed = int(np.random.SeedSequence([seed, b]).generate_state(1, np.uint64)[0])
             yield make_rng(mixed >> 1, _device(nets))
 
@@ -193,8 +192,9 @@ class Capabilities(Hooks, BaseEstimator):
         """The mean images of codes [n, k]."""
         nets = self._nets(nets)
         codes, expected = torch.as_tensor(np.asarray(Z)).to(self._dtype), self._n_features_out
-        if codes.ndim != 2 or codes.shape[1] != expected or not len(codes):
-            raise ValueError(f"Z has shape {tuple(codes.shape)}, expected (n, {expected}), codes as of transform")
+        bad = "" if codes.isfinite().all() else " and NaN or inf values"
+        if bad or codes.ndim != 2 or codes.shape[1] != expected or not len(codes):
+            raise ValueError(f"Z has shape {tuple(codes.shape)}{bad}, expected (n, {expected}), codes as of transform")
         return self.border_.outward(self._blocks(partial(self._decode, nets), codes, nets))
 
     # --- scores
@@ -267,7 +267,7 @@ class Capabilities(Hooks, BaseEstimator):
         """f over blocks of rows of one fixed size, so that no row depends on how many there are."""
         block = self.border_.block
         with self._answering(nets):
-            every = track(x.split(block), "images", -(-len(x) // block))
+            every = track(x.split(block), "images", -(-len(x) // block), even=len(x) > block)
             return torch.cat([f(_padded(self._inside(rows, nets), block))[: len(rows)] for rows in every])
 
     def _answer(self, f: Callable[[Tensor], Tensor], X: Any, nets: Nets) -> NDArray[Any]:

@@ -218,6 +218,8 @@ class Verdicts:
             said["verdicts"] = (
                 f"to D validation images are {overfitting:.0%} of the way from training images to samples"
                 + (HEART if overfitting > KNOWS_BY_HEART else ".")
+                if overfitting > 0
+                else "to D validation images look no less real than training images."
             )
         return said
 

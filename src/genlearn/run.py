@@ -79,12 +79,12 @@ class Run:
         path = Path(path)
         try:
             record = read_json(path / "run.json")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise ValueError(f"there is no {path}/run.json, expected the folder of a run") from None
         except (ValueError, OSError) as error:
-            raise ValueError(f"{path}/run.json cannot be read ({error})") from None
+            raise ValueError(f"{path}/run.json cannot be read ({error}); the usual fix is a new run") from None
         if not isinstance(record, dict):
-            raise ValueError(f"{path}/run.json cannot be read (it holds no record)")
+            raise ValueError(f"{path}/run.json cannot be read (it holds no record); the usual fix is a new run")
         if record.get("format") != FORMAT:
             raise ValueError(
                 f"{path} is a run of format {record.get('format')} (genlearn {record.get('version')}), "

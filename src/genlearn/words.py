@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 def shown(name: str) -> str:
@@ -29,6 +29,13 @@ def shortened(value: object) -> str:
     """What a value looks like, in at most 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def took(seconds: float, spent: Mapping[str, float]) -> str:
+    """How long a run took, and how much of that its monitors, where it is a tenth or more."""
+    looked = spent.get("monitors", 0.0)
+    more = f", {looked:,.1f} s of them for samples and scores meanwhile" if 10 * looked >= seconds > 0 else ""
+    return f"{seconds:,.1f} s{more}"
 
 
 def call(text: str) -> tuple[str, list[str], dict[str, str]]:

@@ -100,6 +100,8 @@ def test_noise_goes_from_every_picture_by_its_own_name(cli, runs, folder, tmp_pa
         expected = (old[:, 2:14] + np.stack(planes, 2)).round().clip(0, 255)
         assert np.abs(new[:, 2:14] - expected).max() <= 1
     assert (tmp_path / "clean" / "more" / "0.png").exists()
+    alone = cli("denoise", runs["dae"], folder / "photos" / asked.names[0], "--out", tmp_path / "alone")
+    assert alone.out.startswith("1 picture in ")
     page = (tmp_path / "clean" / "before-after.html").read_text()
     assert page.count("data:image/png") == 40
     assert "more/0.png, before at the left and after at the right" in page
@@ -149,7 +151,9 @@ def test_what_cannot_be_is_said_in_one_line(cli, runs, folder, tmp_path):
     photos, out = folder / "photos", tmp_path / "out"
     one = next(path for path in sorted(photos.rglob("*")) if path.is_file())
     Image.fromarray((255 * (np.mgrid[:8, :12][1] < 2)).astype(np.uint8)).save(tmp_path / "black.png")
+    Image.new("RGBA", (8, 8)).save(tmp_path / "clear.png")
     cases = {
+        ("complete", runs["gsn"], photos, "--mask", tmp_path / "clear.png", "--out", out): "is transparent in parts",
         ("denoise", runs["gsn"], photos, "--out", out): "GSN does not denoise; the usual fix is a run of dae",
         ("complete", runs["dae"], photos, "--mask", "left", "--out", out): "DenoisingAutoencoder does not complete",
         ("complete", runs["gsn"], photos, "--mask", "lefft", "--out", out): "expected a picture, or one of left, right",

@@ -66,8 +66,19 @@ def test_bad_input_is_one_line_with_the_fix(cli, tmp_path, monkeypatch, argument
     one_line(cli(*arguments), code, *words)
 
 
+def test_a_run_among_its_own_images(cli, tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "a" / "0.png")
+    monkeypatch.chdir(tmp_path)
+    for more in ([], ["--out", tmp_path], ["--out", "a/run"]):
+        one_line(cli("train", "rbm", "--data", ".", *more), 1, "in the folder of the images", "expected another one")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["0.png", "a"]
+
+
 @pytest.mark.parametrize("command", ["sample", "evaluate", "report"])
 def test_folders_that_are_no_runs(cli, tmp_path, command):
+    (tmp_path / "a.txt").touch()
+    one_line(cli(command, tmp_path / "a.txt"), 1, "there is no ", "a.txt/run.json", "expected the folder of a run")
     one_line(cli(command, tmp_path / "missing"), 1, "missing/run.json", "expected the folder of a run")
     one_line(cli(command, tmp_path), 1, "there is no ", "run.json")
 

@@ -80,12 +80,29 @@ def test_samples_of_a_class_by_name(cli, run, tmp_path):
     np.testing.assert_array_equal(drawn, model.sample(2, y=[1, 0], random_state=0))
 
 
+def test_guidance_of_a_flow_in_place_of_its_own(cli, run, tmp_path):
+    paint(tmp_path / "photos", 20)
+    arguments = ["flow", "--data", tmp_path / "photos", "--preset", "tiny", "--set", "network=mlp", "--seed", 0]
+    assert cli("train", *arguments, "--out", tmp_path / "flow").code == 0
+    for name in ("1", "4", None):
+        more = ["--guidance", name] if name else []
+        assert cli("sample", tmp_path / "flow", "--class", "light", "--out", tmp_path / f"{name}.npy", *more).code == 0
+    own, one, four = (np.load(tmp_path / f"{name}.npy") for name in (None, "1", "4"))
+    assert np.array_equal(own, one) and not np.array_equal(own, four)
+    for place, given, words in [
+        (run, 2, "--guidance is 2, but this ConditionalRBM has none; the usual fix is to leave it out"),
+        (tmp_path / "flow", -1, "guidance is -1.0, expected a number at least 0"),
+    ]:
+        answer = cli("sample", place, "--guidance", given)
+        assert answer.code == 1 and words in answer.err and answer.err.count("\n") == 1
+
+
 def test_what_cannot_be_predicted_is_one_line(cli, run, trained, tmp_path):
     (tmp_path / "empty").mkdir()
     for arguments, words in [
         ((trained, tmp_path), "error: VAE does not classify"),
         ((run, tmp_path / "nowhere"), "nowhere, expected a folder or zip of images, or an image"),
-        ((run, tmp_path / "empty"), "empty has no usable image"),
+        ((run, tmp_path / "empty"), "empty has no usable image; expected files ending in .png .jpg"),
     ]:
         answer = cli("predict", *arguments)
         assert answer.code == 1

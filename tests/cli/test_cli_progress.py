@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from types import SimpleNamespace
 
@@ -15,8 +16,11 @@ from rich.console import Console
 
 from genlearn import progress
 from genlearn.maths import ais, make_rng, schedule
+from genlearn.models.flow import FlowMatching
 from genlearn.models.rbm import RBM
 from genlearn.run import Run
+from genlearn.train import Monitor
+from genlearn.words import took
 
 
 @pytest.fixture
@@ -51,6 +55,19 @@ def test_work_within_work_is_one_line(capfd, at_once):
     inner()
     shown = capfd.readouterr().err.splitlines()
     assert shown == ["outer: 25%, so far", *2 * ["outer: inner: 0%", "outer: inner: 50%"]]
+
+
+@pytest.mark.parametrize("solver", ["heun", "adaptive"])
+def test_the_steps_of_one_slow_block_are_told(solver, digits, capfd, at_once):
+    flow = FlowMatching.from_preset("tiny", network="mlp", solver=solver, epochs=0.1, random_state=0).fit(digits[:200])
+    known = np.arange(64) < 32
+    with progress.watched():
+        flow.sample(3)
+        flow.complete(digits[:2], known)
+    told = capfd.readouterr().err
+    assert "samples: steps: 0%" in told or solver == "adaptive"
+    assert re.search("samples: steps: [1-9][0-9]%", told)
+    assert "completion: rounds: 50%" in told
 
 
 def test_short_work_says_nothing(capfd):
@@ -148,3 +165,18 @@ def test_scores_are_kept_as_they_come(cli, trained, monkeypatch, tmp_path):
     assert cli("evaluate", run, "--n", 100).code == 130
     names = [row["name"] for row in json.loads((run / "evaluation.json").read_text())]
     assert [name.split()[0] for name in names] == ["log-likelihood", "log-likelihood", "reconstruction"]
+
+
+def test_the_time_of_a_run_names_that_of_its_monitors_where_it_is_much():
+    assert took(1234.5, {"monitors": 100.0}) == "1,234.5 s"
+    assert took(171.0, {"play": 93.0, "monitors": 77.0}).startswith("171.0 s, 77.0 s of them for samples and scores")
+    assert took(0.0, {}) == "0.0 s"
+
+
+def test_a_slow_look_is_told_by_the_name_of_its_monitor(capfd, at_once):
+    def slow(nets, images):
+        return {"score": float(sum(progress.track(range(3), "images", 3)))}
+
+    with progress.watched(), progress.work("rbm"):
+        assert Monitor("error", 10, slow).look({}, 10) == {"score": 3.0}
+    assert capfd.readouterr().err.splitlines()[-1] == "rbm: error: images: 67%"

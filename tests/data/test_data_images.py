@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from genlearn.data import load
-from genlearn.data.images import _eight_bit
+from genlearn.data.images import _eight_bit, opaque
 
 Save = Callable[..., Path]
 RED, WHITE = (255, 0, 0), (255, 255, 255)
@@ -88,7 +89,7 @@ def test_float_grey_beyond_1_is_reported_not_guessed(photos: Path, save: Save) -
     save("bad.tif", np.full((8, 8), 2.0, np.float32))
     save("good.tif", np.full((8, 8), 0.2, np.float32))
     data = load(photos)
-    assert data.report.corrupt == ("bad.tif: ValueError: grey values 2 to 2, expected 0 to 1",)
+    assert data.report.corrupt == ("bad.tif: grey values 2 to 2, expected 0 to 1",)
     assert data.train.x.unique().tolist() == [51]
 
 
@@ -160,3 +161,11 @@ def test_deep_grey_takes_little_memory(photos: Path) -> None:
         tracemalloc.stop()
     assert np.array_equal(grey, np.rint(values * (255 / 65535)).astype(np.uint8))
     assert peak < 150e6
+
+
+def test_which_images_are_opaque():
+    grey, clear, solid = Image.new("L", (2, 2)), Image.new("RGBA", (2, 2)), Image.new("RGBA", (2, 2), "white")
+    for image, expected in ((grey, True), (clear, False), (solid, True)):
+        file = io.BytesIO()
+        image.save(file, "PNG")
+        assert opaque(file) == expected

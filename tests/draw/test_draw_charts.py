@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from genlearn.draw import clouds, curves, heat, scatter, scatters
+from genlearn.draw import clouds, curves, curves_png, heat, scatter, scatters
 
 ORANGE = np.array([213, 94, 0])
 SVG = "{http://www.w3.org/2000/svg}"
@@ -122,3 +122,12 @@ def test_the_share_of_points_beyond_a_square_stands_below_it():
     )
     none = scatters({"a": {"end": inside}}, {"a": corners()})
     assert few == none != many == elsewhere
+
+
+def test_a_legend_of_long_names_is_not_cut_off():
+    names = [f"flow/t 0.{i}0-0.{i + 1}0" for i in range(4)]
+    wide = curves_png({name: ([0, 1], [1, 2]) for name in names}, ylabel="")
+    many = clouds({"codes": np.tile(corners(), (3, 1))}, np.arange(12) % 3, ["mimetypes" * 2] * 3)
+    for png in (wide, many):
+        x = np.asarray(Image.open(io.BytesIO(png)).convert("L"))
+        assert x[:, -5:].min() > 250

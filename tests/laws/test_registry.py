@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from zoo import NAMES, find, make, told
 
 import genlearn
@@ -93,8 +94,13 @@ def test_one_seed_an_image(name, digits):
     many = model.sample(130, random_state=5)
     assert np.array_equal(many[:7], model.sample(7, random_state=5))
     assert model.sample(0).shape == (0, 64)
-    with pytest.raises(ValueError, match="n is -1, expected the number of images"):
-        model.sample(-1)
+    for n in (-1, 2.5, "3"):
+        with pytest.raises(ValueError, match=f"n is {n!r}, expected the number of images"):
+            model.sample(n)
+    with pytest.raises(NotFittedError):
+        make(name).sample(3)
+    with pytest.raises(MemoryError, match="n is 1,000,000,000,000,000, whose images take more memory than there is"):
+        model.sample(10**15)  # at once
     assert not np.array_equal(many, model.sample(130, random_state=6))
     assert len(np.unique(many, axis=0)) > 110  # means given a dozen hidden units may coincide
     assert not np.array_equal(many[:30], many[100:])  # every block has noise of its own

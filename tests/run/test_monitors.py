@@ -181,6 +181,11 @@ def test_what_d_says(gan, data, tmp_path):
         assert said["D on training"] > said["D on samples"]
         assert said["D overfitting"] == pytest.approx(overfitting, abs=1e-3)
         assert ("learns them by heart; what helps" in said["verdicts"]) == (overfitting == 1)
+    best = gan.discriminate(data.train.x[:n], nets=nets).argsort()[-n // 2 :].copy()
+    other = dataclasses.replace(data, valid=dataclasses.replace(data.valid, x=data.train.x[best], y=None))
+    said = chosen(gan, other, tmp_path)["verdicts"].look(nets, 0)
+    assert said["D overfitting"] < -0.1
+    assert said["verdicts"] == "to D validation images look no less real than training images."
     nets.D.out.weight.data.mul_(-1)
     assert "D overfitting" not in chosen(gan, data, tmp_path)["verdicts"].run(nets, 0)
 

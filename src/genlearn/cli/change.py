@@ -86,13 +86,15 @@ def _missing(mask: str, size: int) -> NDArray[np.bool_]:
     import numpy as np
 
     from genlearn.data import pictures
-    from genlearn.data.images import white_outside
+    from genlearn.data.images import opaque, white_outside
 
     if mask not in HALVES:
         if not Path(mask).is_file():
             raise ValueError(f"mask is {mask!r}, which is no file, expected a picture, or one of {', '.join(HALVES)}")
         missing = pictures(mask, (size, size)).x[0, 0].numpy() >= 128
         with open(mask, "rb") as file:
+            if not opaque(file):
+                raise ValueError(f"mask {mask} is transparent in parts, expected white on black, without transparency")
             if missing.any() and (white := white_outside(file)):
                 say(f"{white:.0%} of the white of {mask} lies outside its middle square and is left as it is")
     else:
@@ -150,9 +152,10 @@ def _write(
             rows.append(side_by_side(asked.names[len(written) - 1], before, after))
     for line in asked.left_out:
         say(f"left out: {line}")
-    about = f"{len(written):,} pictures; before at the left, after at the right."
+    n = f"{len(written):,} picture{'s'[: len(written) != 1]}"
+    about = f"{n}; before at the left, after at the right."
     if len(rows) < len(written):
         about += f" The first {SHOWN} are shown."
     page = write_changes(f"{what}: {images.name}", about, rows, out / PAGE)
     content = {"pictures": written, "page": str(page), "left_out": asked.left_out}
-    answer(as_json, content, f"{len(written):,} pictures in {out}, side by side in {page}")
+    answer(as_json, content, f"{n} in {out}, side by side in {page}")

@@ -56,7 +56,13 @@ class Recipe:
         cls = registry.model(self.model)
         parameters = self._recipe(cls) | self.changes(cls)
         model, source = self.model.lower(), place(self.source)
-        return Run.create(self.out or free_folder(model, source), model, source, parameters, self._given())
+        folder = self.out or free_folder(model, source)
+        if Path(source).is_dir() and Path(source) in (folder.resolve(), *folder.resolve().parents):
+            raise ValueError(
+                f"--out is {folder}, in the folder of the images, which the run's own pictures would join; expected "
+                "another one; the usual fix is a folder beside it, as in --out ../run"
+            )
+        return Run.create(folder, model, source, parameters, self._given())
 
     def _continue(self, folder: Path, model: str | None) -> Run:
         from genlearn.run import Run

@@ -13,6 +13,7 @@ from genlearn.cli.console import Json, answer, listing
 from genlearn.cli.recipe import BUDGET, Recipe
 from genlearn.cli.show import text
 from genlearn.progress import say, watched
+from genlearn.words import took
 
 if TYPE_CHECKING:
     from genlearn.run import Run
@@ -159,7 +160,7 @@ def _print_end(run: Run, as_json: bool) -> None:
     stopped = record["status"] == "stopped"
     if stopped:
         say(f"stopped after {record['images']:,} images; continue with: genlearn train --resume {quote(str(run.path))}")
-    lines = [f"{record['status']}: {record['images']:,} images in {record['seconds']:.1f} s"]
+    lines = [f"{record['status']}: {record['images']:,} images in {took(record['seconds'], record.get('spent', {}))}"]
     lines += [f"  {name:<24}{value:.5g}" for name, value in final.items()]
     lines += [f"  {name}: {sentence}" for name, sentence in journal.sentences.items()]
     lines += [f"model    {content['model']}", f"samples  {content['samples'] or 'none'}"]

@@ -33,6 +33,10 @@ def sample(
     truncation: Annotated[
         float | None, Option(help="Largest coordinate of z, where its law is normal: better, less varied images.")
     ] = None,
+    guidance: Annotated[
+        float | None,
+        Option(help="How far a flow pulls its classes apart, in place of its own guidance (1: not)."),
+    ] = None,
     out: Annotated[
         Path | None,
         Option(help="A grid (.png), the array (.npy) or a folder of PNGs [default: RUN/samples-[CLASS-]SEED.png]."),
@@ -51,10 +55,16 @@ def sample(
             f"--class is {y}, but this {type(model).__name__} knows no class; the usual fix is to leave it out, or to "
             "train a model that uses labels on a folder with a sub-folder for each class"
         )
+    if guidance is not None and (not hasattr(type(model), "guidance") or not getattr(model, "class_names_", ())):
+        raise ValueError(
+            f"--guidance is {guidance:g}, but this {type(model).__name__} has none; the usual fix is to leave it "
+            "out, or to train a flow on a folder with a sub-folder for each class"
+        )
     out = out or run / f"samples-{seed if y is None else f'{y}-{seed}'}.png"
     with watched("fewer images (--n) take less"):
         label = None if y is None else _label(model, y)
-        x = model.sample(n, y=label, truncation=truncation, random_state=seed)
+        more: dict[str, Any] = {} if guidance is None else {"guidance": guidance}
+        x = model.sample(n, y=label, truncation=truncation, random_state=seed, **more)
         reference = Run.open(run).data().train.x[:1000].numpy() if x.ndim == 2 and not saved else None
         _write(x, out, reference)
     answer(as_json, {"samples": str(out), "n": n, "seed": seed}, f"{n:,} samples in {out}")
@@ -94,7 +104,9 @@ def predict(
 
     model = model_of(run)
     if not hasattr(model, "predict"):
-        raise ValueError(f"{type(model).__name__} does not classify; the usual fix is a run of stacked-rbm, dbn or rnn")
+        raise ValueError(
+            f"{type(model).__name__} does not classify; the usual fix is a run of stacked-rbm, conditional-vae or rnn"
+        )
     with watched():
         asked = pictures(images, model.border_.shape)
         probabilities = model.predict_proba(asked.x.reshape(-1, *model.border_.shape))

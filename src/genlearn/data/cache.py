@@ -190,7 +190,8 @@ def each(
         except UnidentifiedImageError:
             return Flaw("corrupt", f"no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} inside")
         except Exception as error:  # decoders raise almost anything on damaged bytes; the reason goes into the report
-            return Flaw("corrupt", " ".join(f"{type(error).__name__}: {error}".split()))
+            kind = "" if type(error) is ValueError else f"{type(error).__name__}: "  # our own says enough
+            return Flaw("corrupt", " ".join(f"{kind}{error}".split()))
 
     # Blocks: results never pile up before a slow disk.
     for start in track(range(0, len(names), BLOCK), what, -(-len(names) // BLOCK)):

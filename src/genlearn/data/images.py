@@ -51,6 +51,13 @@ def prepare(file: IO[bytes], size: int, mode: Mode) -> NDArray[np.uint8] | Flaw:
     return np.ascontiguousarray(np.asarray(square).reshape(size, size, -1).transpose(2, 0, 1))
 
 
+def opaque(file: IO[bytes]) -> bool:
+    """Whether no pixel of an image is transparent, or partly so."""
+    with Image.open(file, formats=FORMATS) as image:
+        clear = "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "La", "RGBa")
+        return not clear or image.convert("RGBA").getchannel("A").getextrema() == (255, 255)
+
+
 def white_outside(file: IO[bytes]) -> float:
     """The share of the white (128 and above) of an image that lies outside the middle square that `prepare` keeps."""
     with Image.open(file, formats=FORMATS) as image:

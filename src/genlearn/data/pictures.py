@@ -50,7 +50,8 @@ def pictures(source: str | Path, shape: tuple[int, ...]) -> Pictures:
             kept.append(name)
             chosen.append(image)
     if not kept:
-        raise ValueError(f"{path} has no usable image{f'; the first left out: {left_out[0]}' if left_out else ''}")
+        why = f"the first left out: {left_out[0]}" if left_out else f"expected files ending in {' '.join(SUFFIXES)}"
+        raise ValueError(f"{path} has no usable image; {why}")
     return Pictures(kept, torch.from_numpy(np.stack(chosen)), left_out)
 
 

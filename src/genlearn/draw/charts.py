@@ -124,7 +124,7 @@ def clouds(panels: Mapping[str, Any], y: Any, names: Sequence[Any] = (), size: f
         if len(names):
             dots = [Line2D([], [], marker="o", linestyle="", color=colour(k % 10)) for k in classes]
             labels = [f"{k} {names[k]}" for k in classes]
-            figure.legend(dots, labels, loc="outside lower center", ncols=min(len(labels), 2 * len(panels)))
+            _legend(figure, min(len(labels), 2 * len(panels)), handles=dots, labels=labels, loc="outside lower center")
         return _png(figure)
 
 
@@ -210,4 +210,13 @@ def _finish(figure: Figure, axes: Axes, n: int) -> None:
     axes.set_axisbelow(True)
     axes.tick_params(color=PALE)
     if n > 1:
-        figure.legend(loc="outside upper left", ncols=min(4, n), handlelength=1.5)
+        _legend(figure, min(4, n), loc="outside upper left", handlelength=1.5)
+
+
+def _legend(figure: Figure, ncols: int, **how: Any) -> None:
+    """A legend of ncols columns, or of fewer where names are too long for the figure."""
+    legend = figure.legend(ncols=ncols, **how)
+    while ncols > 1 and legend.get_window_extent().width > figure.bbox.width:
+        legend.remove()
+        ncols -= 1
+        legend = figure.legend(ncols=ncols, **how)

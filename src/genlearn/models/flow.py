@@ -26,8 +26,8 @@ from genlearn.nets.scale import LEVELS, Scale, Shares
 from genlearn.nets.unet import TimedMLP, UNet
 from genlearn.parallel import all_sum
 from genlearn.parameters import Range
-from genlearn.samplers import Solver, solve, transport
-from genlearn.samplers.ode import Field
+from genlearn.progress import track
+from genlearn.samplers import Field, Solver, solve, transport
 from genlearn.train import OptimizerName, Player, Schedule, Stage, Stream
 
 EXACT = 16  # dimensions up to which the divergence is exact; one probe of Hutchinson's estimate beyond
@@ -263,15 +263,15 @@ class FlowMatching(Encoder, GenerativeEstimator):
         pixels are put on their path (Lugmayr et al. 2022, algorithm 1; jumps: section 4.2)."""
         data, field, y = nets.scale.inward(x), self._field(nets), self._noise(nets, len(x), rng)
         times, jump = [i / self.n_steps for i in range(self.n_steps + 1)], -(-self.n_steps // JUMPS)
-        for first in range(0, self.n_steps, jump):
+        rounds = [(first, k) for first in range(0, self.n_steps, jump) for k in range(self.n_resamplings)]
+        for first, k in track(rounds, "rounds", len(rounds)):
             part = times[first : first + jump + 1]
-            for k in range(self.n_resamplings):
-                if k:
-                    y = noised(y, part[0], part[-1], self._noise(nets, len(x), rng), self.path)
-                for t, after in pairwise(part):
-                    y = solve(field, y, t, after, **self._how | {"n_steps": 1})
-                    a, s = path(x.new_tensor(after), self.path)
-                    y = torch.where(known, a * data + s * self._noise(nets, len(x), rng), y)
+            if k:
+                y = noised(y, part[0], part[-1], self._noise(nets, len(x), rng), self.path)
+            for t, after in pairwise(part):
+                y = solve(field, y, t, after, **self._how | {"n_steps": 1})
+                a, s = path(x.new_tensor(after), self.path)
+                y = torch.where(known, a * data + s * self._noise(nets, len(x), rng), y)
         return self._images(nets, y)
 
     # --- likelihood

@@ -19,6 +19,7 @@ from genlearn.metrics import Result, nearest
 from genlearn.report.pictures import Picture, corner, embed
 from genlearn.run import Run
 from genlearn.train import Journal
+from genlearn.words import took
 
 SAMPLES, POINTS = 64, 1000
 PAIRS = 12
@@ -108,7 +109,7 @@ def facts(run: Run, data: Data, model: GenerativeEstimator | None) -> list[tuple
     if "images" in record:
         epochs = record["images"] / max(len(data.train), 1)
         rows.append(("images seen", f"{record['images']:,} ({epochs:.3g} epochs)"))
-        rows.append(("training time", f"{record['seconds']:,.1f} s"))
+        rows.append(("training time", took(record["seconds"], record.get("spent", {}))))
     if model is not None:
         rows.append(("parameters", f"{sum(p.numel() for p in model.nets_.parameters()):,}"))
         if model._remark:

@@ -2,7 +2,7 @@
 
 from genlearn.samplers.gibbs import after, bit_chain, bm_chain, dbm_chain, dbm_start, from_hidden, rbm_chain, settle
 from genlearn.samplers.langevin import langevin_chain
-from genlearn.samplers.ode import Solver, adaptive, solve, transport
+from genlearn.samplers.ode import Field, Solver, adaptive, solve, transport
 from genlearn.samplers.persistent import Chains, from_chains
 from genlearn.samplers.tangent import tangent_chain
 from genlearn.samplers.tempering import from_tempered_chains, tempered_chain
@@ -10,6 +10,7 @@ from genlearn.samplers.walkback import gsn_chain
 
 __all__ = [
     "Chains",
+    "Field",
     "Solver",
     "adaptive",
     "after",

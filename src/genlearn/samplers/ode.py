@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from genlearn.maths.divergence import divergence
+from genlearn.progress import track, work
 from genlearn.shapes import Float
 
 Field: TypeAlias = Callable[[Tensor, Tensor], Tensor]
@@ -68,7 +69,7 @@ def solve(
         return adaptive(f, x, t0, t1, tolerance)
     times = [t0 + (t1 - t0) * i / n_steps for i in range(n_steps + 1)]
     one = x.new_ones(len(x))
-    for t, after in pairwise(times):
+    for t, after in pairwise(times) if n_steps == 1 else track(pairwise(times), "steps", n_steps):
         slopes = _slopes(f, x, t * one, (after - t) * one, TABLEAUS[solver])
         x = x + (after - t) * _sum(TABLEAUS[solver].b, slopes)
     return x
@@ -85,21 +86,23 @@ def adaptive(
     """
     t, h = x.new_full((len(x),), t0), x.new_full((len(x),), (t1 - t0) / 20)
     first = f(x, t)
-    for _ in range(MOST):
-        left = t1 - t
-        last = h.abs() >= left.abs()
-        h = torch.where(last, left, h)
-        slopes = _slopes(f, x, t, h, DORMAND_PRINCE, first)
-        y = x + _rows(h, x) * _sum(DORMAND_PRINCE.b, slopes)
-        scale = tolerance * (1 + torch.maximum(x.abs(), y.abs()))
-        error = (_rows(h, x) * _sum(DORMAND_PRINCE.e, slopes) / scale).flatten(1).square().mean(1).sqrt()
-        accepted = error <= 1  # never where it is NaN
-        rows = _rows(accepted, x)
-        x, first = torch.where(rows, y, x), torch.where(rows, slopes[-1], first)
-        t = torch.where(accepted, torch.where(last, t1, t + h), t)
-        if bool((t == t1).all()):
-            return x
-        h = h * (0.9 * error.clamp_min(1e-10) ** -0.2).clamp(0.2, 5.0).nan_to_num(0.2)
+    with work("steps", even=False) as step:
+        for _ in range(MOST):
+            left = t1 - t
+            last = h.abs() >= left.abs()
+            h = torch.where(last, left, h)
+            slopes = _slopes(f, x, t, h, DORMAND_PRINCE, first)
+            y = x + _rows(h, x) * _sum(DORMAND_PRINCE.b, slopes)
+            scale = tolerance * (1 + torch.maximum(x.abs(), y.abs()))
+            error = (_rows(h, x) * _sum(DORMAND_PRINCE.e, slopes) / scale).flatten(1).square().mean(1).sqrt()
+            accepted = error <= 1  # never where it is NaN
+            rows = _rows(accepted, x)
+            x, first = torch.where(rows, y, x), torch.where(rows, slopes[-1], first)
+            t = torch.where(accepted, torch.where(last, t1, t + h), t)
+            if bool((t == t1).all()):
+                return x
+            step(float((t - t0).abs().min()) / abs(t1 - t0), "")
+            h = h * (0.9 * error.clamp_min(1e-10) ** -0.2).clamp(0.2, 5.0).nan_to_num(0.2)
     raise ValueError(
         f"the field takes more than {MOST} steps for tolerance {tolerance:g}, expected a smoother one; "
         "the usual fix is a larger tolerance, or solver='heun'"

@@ -230,7 +230,7 @@ class Training:
                 with self.stop.breakable():
                     for monitor in due:
                         began = time.perf_counter()
-                        if measured := monitor.run(nets, p.images):
+                        if measured := monitor.look(nets, p.images):
                             self.journal.log(p.images, p.seconds, measured)
                         monitor.last = time.perf_counter() - began
                         monitor.total += monitor.last

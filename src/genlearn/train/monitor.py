@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from genlearn._types import Nets
+from genlearn.progress import work
 
 WATCHING = 0.1  # the share of the time of play that one monitor may take
 FREE = 0.5  # seconds that it may take anyway
@@ -31,3 +32,8 @@ class Monitor:
     def affordable(self, played: float) -> bool:
         """Whether one more look keeps it within its share of the seconds of play."""
         return self.total + self.last <= max(WATCHING * played, FREE)
+
+    def look(self, nets: Nets, images: int) -> Mapping[str, float | str]:
+        """`run`, under its name for whoever watches: one look may take longer than the training before it."""
+        with work(self.name, even=False):
+            return self.run(nets, images)
