@@ -186,7 +186,8 @@ class Verdicts:
     """What D says of 500 training and validation images and of samples, and how far it knows its training set by heart.
 
     Overfitting: (E D(train) - E D(valid)) / (E D(train) - E D(samples)), 0 where D takes validation images for training
-    ones, 1 where it takes them for samples (Karras et al. 2020 (ADA), equation 1).
+    ones, 1 where it takes them for samples (Karras et al. 2020 (ADA), equation 1); named where the difference is more
+    than two standard errors of what D says of so few images.
     """
 
     estimator: Any
@@ -204,20 +205,20 @@ class Verdicts:
             if any(part.y is None or not (part.y[:n] >= 0).all() for part in parts.values()):
                 return {}  # D cannot judge an image whose label nobody knows
             labels = {name: part.y[:n].numpy() for name, part in parts.items() if part.y is not None}
-        outputs = {
-            name: float(model.discriminate(part.x[:n], labels[name], nets=nets).mean()) for name, part in parts.items()
-        }
+        says = {name: model.discriminate(part.x[:n], labels[name], nets=nets) for name, part in parts.items()}
         y = labels["training"]
         samples = model.sample(n, y=y, random_state=self.seed, nets=nets)
+        outputs = {name: float(values.mean()) for name, values in says.items()}
         outputs["samples"] = float(model.discriminate(samples, y, nets=nets).mean())
         said: dict[str, float | str] = {f"D on {name}": value for name, value in outputs.items()}
+        noise = sum(float(values.var()) / len(values) for values in says.values()) ** 0.5
         gap = outputs["training"] - outputs["samples"]
         if gap > 0:
             overfitting = (outputs["training"] - outputs["validation"]) / gap
             said["D overfitting"] = overfitting
             said["verdicts"] = (
                 f"to D validation images are {overfitting:.0%} of the way from training images to samples"
-                + (HEART if overfitting > KNOWS_BY_HEART else ".")
+                + (HEART if overfitting > KNOWS_BY_HEART and overfitting * gap > 2 * noise else ".")
                 if overfitting > 0
                 else "to D validation images look no less real than training images."
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,6 +104,7 @@ def test_what_cannot_be_predicted_is_one_line(cli, run, trained, tmp_path):
         ((trained, tmp_path), "error: VAE does not classify"),
         ((run, tmp_path / "nowhere"), "nowhere, expected a folder or zip of images, or an image"),
         ((run, tmp_path / "empty"), "empty has no usable image; expected files ending in .png .jpg"),
+        ((run, Path(__file__)), "test_cli_predict.py is no image (.png .jpg .jpeg"),
     ]:
         answer = cli("predict", *arguments)
         assert answer.code == 1

@@ -331,3 +331,12 @@ def test_a_unet_tells_every_block_the_time_and_the_class():
     net(x, t, y)
     assert len(seen) == 2 * len(net.down) + 2
     assert all(torch.allclose(s, told) for s in seen)
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"), [((64,), {"flips": True}), ((1, 8, 8), {"attention": True, "network": "mlp"})]
+)
+def test_options_that_would_do_nothing_are_refused(shape, options):
+    x = np.random.default_rng(0).integers(0, 256, (40, *shape), dtype=np.uint8)
+    with pytest.raises(ValueError, match="expected attention of 'unet', flips of images; the usual fix is false"):
+        FlowMatching.from_preset("tiny", device="cpu", **options).fit(x)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from sklearn.base import clone
 
 from genlearn import monitors
 from genlearn.data import Data, load
+from genlearn.data.part import Part
 from genlearn.draw import grid
 from genlearn.estimator import seeds
 from genlearn.metrics import parzen
@@ -159,6 +161,25 @@ def test_parzen_is_that_of_validation_images(vae, data, monkeypatch):
 @pytest.fixture(scope="module")
 def gan(data) -> GAN:
     return GAN.from_preset("tiny", **COMMON, hidden_d=()).fit(data)
+
+
+@pytest.mark.parametrize(("sd", "named"), [(0.1, True), (2.0, False)])
+def test_knowing_by_heart_is_named_where_it_is_more_than_noise(sd, named):
+    """D says 0.2 more of training images: with standard deviation 2 and 500 images that is 1.6 standard errors."""
+
+    class Fixed:
+        pack, _n_classes = 1, 0
+
+        def discriminate(self, x, y, nets):
+            return np.asarray(x) + sd * np.tile([-1.0, 1.0], 250)
+
+        def sample(self, n, **how):
+            return np.full(n, -0.1)
+
+    train, valid = (Part(torch.full((500,), value), None, "") for value in (0.2, 0.0))
+    said = monitors.Verdicts(Fixed(), SimpleNamespace(train=train, valid=valid), 0)(None, 0)
+    assert said["D overfitting"] == pytest.approx(2 / 3)
+    assert ("by heart" in said["verdicts"]) == named
 
 
 def test_what_d_says(gan, data, tmp_path):

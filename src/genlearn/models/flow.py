@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
 from numpy.typing import ArrayLike, NDArray
@@ -116,13 +116,17 @@ class FlowMatching(Encoder, GenerativeEstimator):
         return math.prod(self.border_.inner_shape)
 
     def _build(self, shape: Shape, rng: torch.Generator) -> FlowNets:
-        v: nn.Module
-        if self._choices(shape).get("network", self.network) == "unet":
-            image = image_shape(shape)
-            width = self.width or (32 if max(image[1:]) <= 48 else 16)
-            v = UNet(image, width, self._n_classes, self.attention)
-        else:
-            v = TimedMLP(math.prod(shape), self.hidden, n_classes=self._n_classes)
+        network = self._choices(shape).get("network", self.network)
+        if (self.attention and network == "mlp") or (self.flips and len(shape) == 1):
+            raise ValueError(
+                f"attention is {self.attention} with network {network!r}, flips {self.flips} of data of shape {shape}, "
+                "expected attention of 'unet', flips of images; the usual fix is false"
+            )
+        v: nn.Module = (
+            TimedMLP(math.prod(shape), self.hidden, n_classes=self._n_classes)
+            if network == "mlp"
+            else UNet(image_shape(shape), self.width, self._n_classes, self.attention)
+        )
         return FlowNets(v=v, scale=Scale(self._pixels), shares=Shares(self._n_classes) if self._n_classes else None)
 
     def _prior(self) -> Prior:
@@ -150,7 +154,7 @@ class FlowMatching(Encoder, GenerativeEstimator):
     def _loss(self, nets: FlowNets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
         """||v(x_t, t) - velocity||^2 / d, with its means over four parts of the times, from noise to image."""
         x, y = batch.x, batch.y
-        if self.flips and x.ndim == 4:
+        if self.flips:
             x = torch.where(coins((len(x),), 0.5, rng)[:, None, None, None], x.flip(3), x)
         x = nets.scale.inward(x, uniform(x.shape, rng, x.dtype) if self._pixels else None)
         t, u = self._times(len(x), rng, x)
@@ -236,18 +240,14 @@ class FlowMatching(Encoder, GenerativeEstimator):
         if guidance is not None:
             chosen.guidance = guidance
             chosen.check_parameters()
-        options: dict[str, Any] = {"truncation": truncation, "random_state": random_state, "nets": nets}
-        return super(FlowMatching, chosen).sample(n, y=y, **options)
+        return super(FlowMatching, chosen).sample(n, y=y, truncation=truncation, random_state=random_state, nets=nets)
 
-    def paths(
-        self, n: int = 1, n_times: int = 9, *, random_state: Any = None, nets: Nets | None = None
-    ) -> NDArray[Any]:
+    def paths(self, n: int = 1, n_times: int = 9, *, random_state: Any = None, nets: Any = None) -> NDArray[Any]:
         """n images on their way at n_times >= 2 even times, [n_times, n, ...]: from noise to what `sample` gives."""
         if n_times < 2:
             raise ValueError(f"n_times is {n_times}, expected 2 or more: the first and the last")
-        trained: Any = self._nets(nets)
+        trained, blocks = cast(FlowNets, self._nets(nets)), []
         steps, times = max(1, round(self.n_steps / (n_times - 1))), [i / (n_times - 1) for i in range(n_times)]
-        blocks = []
         with self._answering(trained):
             for rng in self._generators(n, random_state, trained, "paths"):
                 frames = [self._noise(trained, self.border_.block, rng)]
@@ -259,13 +259,13 @@ class FlowMatching(Encoder, GenerativeEstimator):
         return seen.reshape(n_times, n, *seen.shape[1:])
 
     def _complete(self, nets: FlowNets, x: Tensor, known: Tensor, rng: torch.Generator) -> Tensor:
-        """Each quarter of the path is gone `n_resamplings` times, back by noise in between; after every step the known
-        pixels are put on their path (Lugmayr et al. 2022, algorithm 1; jumps: section 4.2)."""
+        """Quarters of the path, each `n_resamplings` times, back by noise in between; after each step known pixels are
+        put on their path (Lugmayr et al. 2022, algorithm 1; jumps: section 4.2)."""
         data, field, y = nets.scale.inward(x), self._field(nets), self._noise(nets, len(x), rng)
         times, jump = [i / self.n_steps for i in range(self.n_steps + 1)], -(-self.n_steps // JUMPS)
-        rounds = [(first, k) for first in range(0, self.n_steps, jump) for k in range(self.n_resamplings)]
-        for first, k in track(rounds, "rounds", len(rounds)):
-            part = times[first : first + jump + 1]
+        parts = [times[i : i + jump + 1] for i in range(0, self.n_steps, jump)]
+        rounds = [(part, k) for part in parts for k in range(self.n_resamplings)]
+        for part, k in track(rounds, "rounds", len(rounds)):
             if k:
                 y = noised(y, part[0], part[-1], self._noise(nets, len(x), rng), self.path)
             for t, after in pairwise(part):

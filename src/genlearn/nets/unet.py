@@ -67,14 +67,16 @@ class TimedMLP(nn.Module):
 class UNet(nn.Module):
     """A U-Net of x, t and, with classes, y: x [B, C, H, W], t [B], y [B] -> [B, C, H, W].
 
-    Halved (rounding up, so any size will do) until the shorter side is at most 4; `width` channels at the full size,
-    twice that at half of it, four times below. At each size one residual block on the way down and one on the way up,
-    which sees what left the way down; two at the bottom, with self-attention over its pixels between them by choice.
+    Halved (rounding up, so any size will do) until the shorter side is at most 4; `width` channels at the full size
+    (None: 32, beyond 48 pixels a side 16), twice that at half of it, four times below. At each size one residual block
+    on the way down and one on the way up, which sees what left the way down; two at the bottom, with self-attention
+    over its pixels between them by choice.
     The output starts at zero. Ronneberger et al. 2015; Ho et al. 2020, appendix B (time, residual blocks).
     """
 
-    def __init__(self, shape: Sequence[int], width: int, n_classes: int = 0, attention: bool = False) -> None:
+    def __init__(self, shape: Sequence[int], width: int | None, n_classes: int = 0, attention: bool = False) -> None:
         super().__init__()
+        width = width or (32 if max(shape[1:]) <= 48 else 16)
         n_levels = len(halvings(shape))
         widths = [width * min(2**i, 4) for i in range(n_levels)]
         self.width, n = width, 4 * width
