@@ -1,6 +1,6 @@
 """The pictures and numbers of docs/modes.md: `python docs/modes.py` writes docs/images/modes-*.png.
 
-What takes hours comes from the folder of `genlearn reproduce mode-collapse`: its name is the script's argument.
+What takes hours comes from two folders of `genlearn reproduce mode-collapse`: their names are the script's arguments.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from genlearn.draw import scatters
 from genlearn.metrics import mode_coverage
 
 IMAGES = Path(__file__).parent / "images"
-FOLDER = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/mode-collapse")
+GRID, RING = (Path(name) for name in sys.argv[1:] or ("runs/mode-collapse-grid", "runs/mode-collapse"))
 
 
 def save(name, picture):
@@ -68,15 +68,29 @@ for name, changes in ({"GAN": {}} | remedies).items():
         cells[name][f"{updates} updates"] = x
 save("seen", scatters(cells, dict.fromkeys(cells, centres)))
 
-print("3. Cured?")
-if not (FOLDER / "results.json").exists():
-    sys.exit(f"{FOLDER} holds no results.json: make it by genlearn reproduce mode-collapse --out {FOLDER}")
-told = json.loads((FOLDER / "results.json").read_text())
-for name, methods in told["summary"].items():
-    for method, row in methods.items():
-        means = ", ".join(f"{key} {mean['mean']:.2f} {mean['interval']}" for key, mean in row["means"].items())
-        print(f"{name}, {method}, {row['seeds']} seeds: {means}")
-print(*told["words"], sep="\n")
-save("end", (FOLDER / "end.png").read_bytes())
-save("training", (FOLDER / "ring-training.png").read_bytes())
-save("curves", (FOLDER / "ring-modes.png").read_bytes())
+
+
+def told(folder):
+    """Print what an experiment found; its folder."""
+    if not (folder / "results.json").exists():
+        sys.exit(f"{folder} holds no results.json: make it by genlearn reproduce mode-collapse --out {folder}")
+    found = json.loads((folder / "results.json").read_text())
+    for name, methods in found["summary"].items():
+        for method, row in methods.items():
+            means = ", ".join(f"{key} {mean['mean']:.2f} {mean['interval']}" for key, mean in row["means"].items())
+            print(f"{name}, {method}, {row['seeds']} seeds: {means}")
+    print(*found["words"], sep="\n")
+    return folder
+
+
+print("3. Cured? The grid")
+folder = told(GRID)
+save("grid", (folder / "end.png").read_bytes())
+save("progress", (folder / "grid-training.png").read_bytes())
+save("modes", (folder / "grid-modes.png").read_bytes())
+
+print("4. Harder still: the ring")
+folder = told(RING)
+save("end", (folder / "end.png").read_bytes())
+save("training", (folder / "ring-training.png").read_bytes())
+save("curves", (folder / "ring-modes.png").read_bytes())

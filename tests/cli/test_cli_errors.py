@@ -15,6 +15,7 @@ from PIL import Image
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
+from genlearn.__main__ import main
 from genlearn.cli.console import _leave, describe
 from genlearn.cli.launch import launch
 from genlearn.run import Run
@@ -210,6 +211,16 @@ def test_an_interrupted_command(cli, trained, monkeypatch, interrupt):
     monkeypatch.setattr(Run, "model", fail)
     answer = cli("sample", trained, "--json")
     assert (answer.code, answer.out, answer.err) == (130, "", "error: interrupted\n")
+
+
+def test_interrupted_while_it_loads(monkeypatch, capsys):
+    def fail():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("genlearn.cli.main", fail)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code, capsys.readouterr().err) == (130, "error: interrupted\n")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (0, 143)])
