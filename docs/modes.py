@@ -24,11 +24,11 @@ IMAGES = Path(__file__).parent / "images"
 GRID, RING = (Path(name) for name in sys.argv[1:] or ("runs/mode-collapse-grid", "runs/mode-collapse"))
 
 
-def save(name, picture):
+def save(name, picture, side=1000):
     """Write the bytes of a PNG in few colours, and say when."""
     path = IMAGES / f"modes-{name}.png"
     with Image.open(io.BytesIO(picture)) as image:
-        image.thumbnail((1000, 1000))
+        image.thumbnail((side, side))
         image.convert("RGB").quantize(48, kmeans=1).save(path, optimize=True)
     print(f"  [CPU {time.process_time():.0f} s] {path.name}, {path.stat().st_size / 1000:.0f} kB", flush=True)
 
@@ -86,7 +86,7 @@ def told(folder):
 print("3. Cured? The grid")
 folder = told(GRID)
 save("grid", (folder / "end.png").read_bytes())
-save("progress", (folder / "grid-training.png").read_bytes())
+save("progress", (folder / "grid-training.png").read_bytes(), 720)
 save("modes", (folder / "grid-modes.png").read_bytes())
 
 print("4. Harder still: the ring")
