@@ -69,7 +69,6 @@ for name, changes in ({"GAN": {}} | remedies).items():
 save("seen", scatters(cells, dict.fromkeys(cells, centres)))
 
 
-
 def told(folder):
     """Print what an experiment found; its folder."""
     if not (folder / "results.json").exists():
