@@ -105,8 +105,8 @@ def test_intervals_are_those_of_student():
         over_seeds([])
 
 
-def run(seed, hit, kl, diverged=""):
-    return {"seed": seed, "diverged": diverged, "looks": [{"hit": hit, "high_quality": 0.5, "reverse_kl": kl}]}
+def run(seed, hit, kl, diverged="", quality=0.5):
+    return {"seed": seed, "diverged": diverged, "looks": [{"hit": hit, "high_quality": quality, "reverse_kl": kl}]}
 
 
 def test_differences_are_within_seeds():
@@ -138,6 +138,11 @@ def test_differences_are_within_seeds():
     assert "ring: historical averaging diverged in 1 of 3 runs, counted as no modes." in said
     assert f"ring: {VERDICTS[1]}: packing by 4." in said
     assert f"ring: {VERDICTS[2]}: packing by 2; historical averaging." in said
+    assert not any("less is of high quality" in line for line in said)
+    runs["packing by 3"] = [run(seed, 8, 0.4, quality=0.1) for seed in range(3)]
+    runs["feature matching"] = [run(seed, 8, 0.4, quality=0.9) for seed in range(3)]
+    said = words(WHOLE, summary(WHOLE, {"ring": runs}))
+    assert "ring: but less is of high quality, the interval excludes zero: packing by 3." in said
 
 
 @pytest.mark.parametrize(

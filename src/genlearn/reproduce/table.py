@@ -88,6 +88,11 @@ def words(protocol: Protocol, found: Summary) -> list[str]:
             if row["differences"]:
                 verdicts.setdefault(verdict(row["differences"]), []).append(method)
         said += [f"{name}: {what}: {'; '.join(verdicts[what])}." for what in VERDICTS if what in verdicts]
+        # Samples that lie anywhere have equal shares too.
+        if worse := [
+            m for m, row in methods.items() if row["differences"] and _falls(row["differences"]["high quality"])
+        ]:
+            said.append(f"{name}: but less is of high quality, the interval excludes zero: {'; '.join(worse)}.")
     return said
 
 
@@ -99,6 +104,10 @@ VERDICTS = (
     "harms, an interval excludes zero",
     "not known from one seed",
 )
+
+
+def _falls(less: Mean) -> bool:
+    return less.n > 1 and less.high < 0
 
 
 def verdict(differences: Mapping[str, Mean]) -> str:
