@@ -89,9 +89,9 @@ def words(protocol: Protocol, found: Summary) -> list[str]:
                 verdicts.setdefault(verdict(row["differences"]), []).append(method)
         said += [f"{name}: {what}: {'; '.join(verdicts[what])}." for what in VERDICTS if what in verdicts]
         # Samples that lie anywhere have equal shares too.
-        if worse := [
-            m for m, row in methods.items() if row["differences"] and _falls(row["differences"]["high quality"])
-        ]:
+        quality = {m: row["differences"]["high quality"] for m, row in methods.items() if row["differences"]}
+        worse = [f"{method} ({less.value:.1f} %)" for method, less in quality.items() if less.n > 1 and less.high < 0]
+        if worse:
             said.append(f"{name}: but less is of high quality, the interval excludes zero: {'; '.join(worse)}.")
     return said
 
@@ -104,10 +104,6 @@ VERDICTS = (
     "harms, an interval excludes zero",
     "not known from one seed",
 )
-
-
-def _falls(less: Mean) -> bool:
-    return less.n > 1 and less.high < 0
 
 
 def verdict(differences: Mapping[str, Mean]) -> str:
