@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,8 @@ def test_predictions_by_name(cli, run, tmp_path):
     assert (tmp_path / "a.csv").read_text() == answer.out
     (alone,) = json.loads(cli("predict", run, tmp_path / "new" / "light" / "1.png", "--json").out)
     assert alone | {"file": "light/1.png"} == listed[4]
+    packed = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "new")).rename(tmp_path / "new.cbz")
+    assert json.loads(cli("predict", run, packed, "--json").out) == listed  # a zip by its content, not by its name
 
 
 def test_samples_of_a_class_by_name(cli, run, tmp_path):

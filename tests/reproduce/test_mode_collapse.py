@@ -142,7 +142,7 @@ def test_differences_are_within_seeds():
     runs["packing by 3"] = [run(seed, 8, 0.4, quality=0.1) for seed in range(3)]
     runs["feature matching"] = [run(seed, 8, 0.4, quality=0.9) for seed in range(3)]
     said = words(WHOLE, summary(WHOLE, {"ring": runs}))
-    assert "ring: but less is of high quality, the interval excludes zero: packing by 3 (-40.0 %)." in said
+    assert "ring: but less is of high quality, the interval excludes zero: packing by 3 (-40.0 points)." in said
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
+from zipfile import is_zipfile
 
 import numpy as np
 import torch
@@ -75,9 +76,8 @@ def _files(path: Path) -> Iterator[tuple[list[str], Opener]]:
     """The names of the images of a folder or zip, or of one image, and how to open them."""
     if not path.exists():
         raise ValueError(f"there is no {path}, expected a folder or zip of images, or an image")
-    suffix = path.suffix.lower() if path.is_file() else ".zip"
-    one = suffix in SUFFIXES
-    if not one and suffix != ".zip":
+    one = path.is_file() and path.suffix.lower() in SUFFIXES
+    if path.is_file() and not one and not is_zipfile(path):
         raise ValueError(f"{path} is no image ({' '.join(SUFFIXES)}), expected one, or a folder or .zip of them")
     with nullcontext(([path.name], lambda name: path.open("rb"))) if one else opened(path) as (found, open_file):
         yield [name for name in found if name.lower().endswith(SUFFIXES)], open_file

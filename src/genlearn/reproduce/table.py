@@ -90,7 +90,7 @@ def words(protocol: Protocol, found: Summary) -> list[str]:
         said += [f"{name}: {what}: {'; '.join(verdicts[what])}." for what in VERDICTS if what in verdicts]
         # Samples that lie anywhere have equal shares too.
         quality = {m: row["differences"]["high quality"] for m, row in methods.items() if row["differences"]}
-        worse = [f"{method} ({less.value:.1f} %)" for method, less in quality.items() if less.n > 1 and less.high < 0]
+        worse = [f"{m} ({less.value:.1f} points)" for m, less in quality.items() if less.n > 1 and less.high < 0]
         if worse:
             said.append(f"{name}: but less is of high quality, the interval excludes zero: {'; '.join(worse)}.")
     return said
