@@ -24,14 +24,15 @@ from genlearn.words import did_you_mean, shortened, unknown
 
 @dataclass(frozen=True)
 class Range:
-    """A closed interval [low, high]; `open` excludes its ends."""
+    """A closed interval [low, high] of finite numbers; `open` excludes its ends."""
 
     low: float = -math.inf
     high: float = math.inf
     open: bool = False
 
     def __contains__(self, value: float) -> bool:
-        return self.low < value < self.high if self.open else self.low <= value <= self.high
+        inside = self.low < value < self.high if self.open else self.low <= value <= self.high
+        return inside and math.isfinite(value)
 
     def __str__(self) -> str:
         if math.isinf(self.high):

@@ -191,6 +191,7 @@ class Run:
         self.record["parameters"] |= budget or {}
         # What can be wrong with the input is found before anything is written.
         x, y = estimator._meet(data, None)
+        estimator._fresh_nets(tuple(x.shape[1:]), 0)
         if resume:
             monitors = [*dict.fromkeys([*self.record.get("monitors", []), *monitors])]
         watch = choose(estimator, data, self.path / "samples", monitors)

@@ -254,6 +254,7 @@ def test_every_parameter_has_help_and_a_valid_default(name):
     [
         ({"batch_size": 0}, "batch_size is 0, expected an integer at least 1"),
         ({"epochs": -1}, "epochs is -1, expected a number above 0 or none"),
+        ({"images": float("inf")}, "images is inf, expected a number at least 1 or none"),
         ({"optimizer": "adamm"}, "did you mean 'adam'"),
         ({"learning_rate": "linear(1)"}, "learning_rate: 'linear(1)' is no schedule"),
         ({"learning_rate": "constant(-1)"}, "learning_rate is 'constant(-1)', expected a number above 0"),

@@ -179,7 +179,7 @@ def test_the_steps_of_d_may_follow_a_schedule():
     """From 3 steps to 1 within 60 images of G, which are 6 rounds."""
     model = make(k="linear(3, 1, over=60)", batch_size=10)
     steps = players(model)["D"].steps
-    assert [steps(number) for number in range(9)] == [3, 3, 2, 2, 2, 1, 1, 1, 1]
+    assert [steps(images) for images in range(0, 90, 10)] == [3, 3, 2, 2, 2, 1, 1, 1, 1]
 
 
 @torch.no_grad()
@@ -418,3 +418,18 @@ def test_minibatch_layers(kind):
     assert model._stages((D,))[0].joint is None
     with pytest.raises(ValueError, match="expected rows that can differ"):
         make(minibatch=kind, batch_size=1).fit(x)
+
+
+def test_the_schedule_of_k_counts_images_where_there_are_fewer_than_a_batch():
+    """A step sees 16 images, not 100: 3, 2, 1 and 1 steps of D a round."""
+    model = make(k="linear(3, 1, over=32)", epochs=None, images=16 * (3 + 2 + 1 + 1))
+    x, y = model._meet(batch(16).x, None)
+    assert model._learn(x, y).progress.players == {"play/D": 16 * 7, "play/G": 16 * 4}
+
+
+def test_a_critic_without_bound_is_refused():
+    with pytest.raises(ValueError, match=r"nothing bounds the slope of D.*the usual fix is penalty='gp"):
+        make(loss="wasserstein").check_parameters()
+    make(loss="wasserstein", penalty="r1(1)").check_parameters()
+    make(loss="wasserstein", spectral_norm=True).check_parameters()
+    WGAN().check_parameters()

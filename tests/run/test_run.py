@@ -196,6 +196,14 @@ def test_a_run_is_not_overwritten_unless_it_holds_nothing(finished, tmp_path):
         make(run.path)
 
 
+def test_what_only_the_nets_can_refuse_is_refused_before_anything_is_written(tmp_path):
+    """Convolutions need images: rows of 2 are none."""
+    run = Run.create(tmp_path / "run", "vae", "ring", {**TINY, "images": 50, "network": "conv"}, {})
+    with pytest.raises(ValueError, match="the usual fix"):
+        run.train()
+    assert not run.path.exists()
+
+
 def test_a_failed_training_says_so(tmp_path):
     run = make(tmp_path / "run", learning_rate=1e38, optimizer="sgd")
     with pytest.raises(FloatingPointError, match="usual fix is a smaller learning rate"):

@@ -82,7 +82,7 @@ def test_every_step_draws_a_fresh_batch_and_the_budget_counts_the_first_player()
         return nets["y"].weight.sum(), {}
 
     stream = Stream(torch.zeros(40, 1), torch.arange(40), 10, 0)
-    players = [Player("x", ("x",), loss, SGD, steps=lambda r: 3 if r == 0 else 1), Player("y", ("y",), other, SGD)]
+    players = [Player("x", ("x",), loss, SGD, steps=lambda n: 1 if n else 3), Player("y", ("y",), other, SGD)]
     progress = Training(two(), [Stage("s", players, Budget(images=40))], stream, make_rng(0), Journal()).run()
     assert progress.images == 40
     assert progress.rounds == 2

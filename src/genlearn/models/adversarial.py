@@ -93,6 +93,11 @@ class Adversarial(GenerativeEstimator):
                 f"smoothing is {self.smoothing} with loss {self.loss!r}, which has no label to smooth; "
                 f"the usual fix is smoothing=0, or one of {able}"
             )
+        if self.loss == "wasserstein" and not (self.penalty or self.spectral_norm or self._after()):
+            raise ValueError(
+                "loss is 'wasserstein' and nothing bounds the slope of D: no penalty, no spectral_norm, no clipping; "
+                "the usual fix is penalty='gp(10)'"
+            )
         if Schedule.parse(self.k).of_budget:
             raise ValueError(f"k is {self.k!r}, expected a schedule in images, such as linear(5, 1, over=1e6)")
         if self.order == "simultaneous" and self.k != 1:
@@ -164,7 +169,7 @@ class Adversarial(GenerativeEstimator):
         if isinstance(self.k, int):
             return self.k
         schedule = Schedule.parse(self.k)
-        return lambda number: round(schedule(number * self.batch_size))
+        return lambda images: round(schedule(images))
 
     def _start(self, nets: Any, stream: Stream, rng: Rng) -> None:
         """Before the first round."""

@@ -46,10 +46,11 @@ class Budget:
 class Player:
     """Descends `loss` over what it `owns`, and changes nothing else.
 
-    owns: names of nets ("G") or prefixes of parameter names ("rbm.W"). steps: per round, a number or f(round).
-    after: a projection of its parameters after each step (weight clipping, max-norm). clip: the largest norm of its
-    gradient; a longer one is scaled down. A loss may move buffers (chains, running statistics) of the nets that it
-    runs: purity is of parameters. Schedules and `batch.seen` count the images that this player has seen.
+    owns: names of nets ("G") or prefixes of parameter names ("rbm.W"). steps: per round, a number, or f of the
+    images that a player of one step has seen before it. after: a projection of its parameters after each step (weight
+    clipping, max-norm). clip: the largest norm of its gradient; a longer one is scaled down. A loss may move buffers
+    (chains, running statistics) of the nets that it runs: purity is of parameters. Schedules and `batch.seen` count
+    the images that this player has seen.
     Raises ValueError for text in the place of `owns`, and a clip that is not positive.
     """
 
@@ -221,7 +222,7 @@ class Game:
             return logs
         for playing in self.players:
             steps = playing.player.steps
-            steps = steps if isinstance(steps, int) else steps(number)
+            steps = steps if isinstance(steps, int) else steps(number * stream.batch_size)
             if steps < 1 and playing is self.players[0]:
                 raise ValueError(
                     f"player {playing.player.name!r} plays {steps} steps in round {number}, expected 1 at least of the "
