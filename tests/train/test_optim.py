@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from genlearn.train import Optimizer
+from genlearn.train.optim import step
 
 Array = NDArray[np.float64]
 LR, M, B1, B2, EPS = 0.05, 0.7, 0.6, 0.8, 1e-8
@@ -25,7 +28,7 @@ def walk(spec: Optimizer, gradients: list[Array], start: Array, images: int = 10
     for i, g in enumerate(gradients):
         spec.schedule(optimizer, i * images)
         p.grad = torch.tensor(g).view_as(p)
-        optimizer.step()
+        step(optimizer)
         places.append(p.detach().numpy().ravel().copy())
     return places
 
@@ -155,3 +158,17 @@ def test_rate_and_momentum_follow_the_images_seen(name):
         p = p - lr * (v if name == "momentum" else 1 + m * v)
         expected.append(p)
     np.testing.assert_allclose(walk(spec, ones, START, images=10), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamax"])  # fused, and not
+def test_to_train_and_to_resume_does_not_load_the_compiler(name, tmp_path):
+    """It takes longer to import than a small model to train."""
+    code = f"""if True:
+        import sys
+        from genlearn.run import Run
+        tiny = dict(hidden=(4,), n_latent=2, optimizer="{name}", epochs=None, images=100, device="cpu")
+        Run.create(r"{tmp_path}", "vae", "digits", tiny, {{}}).train()
+        Run.open(r"{tmp_path}").train(resume=True, budget=dict(images=200))
+        sys.exit("torch._dynamo" in sys.modules)
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, TypeAlias
@@ -31,6 +32,18 @@ _CLASSES: dict[str, type[torch.optim.Optimizer]] = {
     "nadam": torch.optim.NAdam,
     "radam": torch.optim.RAdam,
 }
+
+# Torch imports its compiler, which takes a second, when the first optimiser is made, only to say of these methods that
+# it is to leave them alone. Marked as left alone already, they are called as they are.
+for _method in ("add_param_group", "state_dict", "load_state_dict"):
+    if _plain := getattr(getattr(torch.optim.Optimizer, _method), "__wrapped__", None):
+        _plain.__dict__.setdefault("__dynamo_disable", _plain)
+
+
+def step(optimizer: torch.optim.Optimizer) -> None:
+    """`optimizer.step()` without its wrappers, which import the compiler and cost more than a small step."""
+    with torch.no_grad():
+        inspect.unwrap(type(optimizer).step)(optimizer)
 
 
 @dataclass(frozen=True)
