@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from genlearn.maths import rng as numbers
-from genlearn.maths.rng import bernoulli, bernoulli_logits_, coins, make_rng, normal, one_of, uniform
+from genlearn.maths.rng import bernoulli, coins, make_rng, normal, one_of, uniform
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -31,8 +31,6 @@ def test_ends_are_exact_whatever_is_drawn(u, fine, dtype, monkeypatch):
 
     monkeypatch.setattr(numbers, "thresholds", extreme)
     assert bernoulli(torch.tensor([[0.0, 1.0]], dtype=dtype), make_rng(0)).tolist() == [[0, 1]]
-    logits = torch.tensor([[-1000.0, 1000.0]], dtype=dtype)
-    assert bernoulli_logits_(logits, make_rng(0)).tolist() == [[0, 1]]
     assert coins((1, 2), 1.0, make_rng(0)).all() and not coins((1, 2), 0.0, make_rng(0)).any()
 
 
@@ -40,7 +38,6 @@ def test_ends_are_exact_whatever_is_drawn(u, fine, dtype, monkeypatch):
     "draw",
     [
         lambda p, shape, rng: bernoulli(torch.full(shape, p), rng),
-        lambda p, shape, rng: bernoulli_logits_(torch.full(shape, p).logit(), rng),
         lambda p, shape, rng: coins(shape, p, rng),
     ],
 )

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot, softplus
 
 from genlearn._types import Visible
-from genlearn.maths.rng import bernoulli_logits_
+from genlearn.maths.rng import bernoulli
 from genlearn.progress import track
 from genlearn.shapes import Float
 
@@ -143,14 +143,14 @@ class AnnealedPath:
         if self.visible == "gaussian":
             return inputs.add_(torch.empty_like(inputs).normal_(generator=rng))
         if not self.n_classes:
-            return bernoulli_logits_(inputs, rng)
+            return bernoulli(inputs.sigmoid_(), rng)
         n = inputs.shape[1] - self.n_classes
         noise = torch.empty_like(inputs[:, n:]).exponential_(generator=rng).log_()
         label = one_hot((inputs[:, n:] - noise).argmax(1), self.n_classes)
-        return torch.cat([bernoulli_logits_(inputs[:, :n].contiguous(), rng), label.to(inputs.dtype)], 1)
+        return torch.cat([bernoulli(inputs[:, :n].sigmoid(), rng), label.to(inputs.dtype)], 1)
 
     def _visible(self, inputs: Tensor, beta: float, rng: torch.Generator) -> Tensor:
-        h = bernoulli_logits_(inputs, rng)
+        h = bernoulli(inputs.sigmoid_(), rng)
         return self.draw(torch.addmm(torch.lerp(self.a_base, self.a, beta), h, self.W.T, alpha=beta), rng)
 
     def step(self, v: Float[Tensor, "n D"], beta: float, rng: torch.Generator) -> Float[Tensor, "n D"]:

@@ -98,13 +98,6 @@ def bernoulli(p: Float[Tensor, "B *d"], rng: torch.Generator) -> Float[Tensor, "
 
 
 @torch.no_grad()
-def bernoulli_logits_(logits: Float[Tensor, "B *d"], rng: torch.Generator) -> Float[Tensor, "B *d"]:
-    """x ~ Bernoulli(sigmoid(z)) of logits z [B, ...], in their place: 2^16 p - 2^15 = 2^15 tanh(z / 2)."""
-    u, fine = thresholds(logits.shape, rng, logits.dtype)
-    return torch.lt(u, torch.add(fine.neg_(), logits.mul_(0.5).tanh_(), alpha=2**15), out=logits)
-
-
-@torch.no_grad()
 def one_of(p: Float[Tensor, "B K"], rng: torch.Generator) -> Float[Tensor, "B K"]:
     """One-hot x of Categorical(p), rows of p [B, K] adding up to 1."""
     total = p.cumsum(1)
