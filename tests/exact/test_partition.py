@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from genlearn import registry
 from genlearn.maths import partition
 from genlearn.maths.ais import AIS, ais, log_z_exact, reverse_ais, salakhutdinov, schedule
-from genlearn.maths.partition import WRONG_WAY, Bracket, LogZ, bracket, log_partition
+from genlearn.maths.partition import WRONG_WAY, Bracket, LogZ, bracket, log_partition, settling
 from genlearn.maths.rng import make_rng
 
 CASES = ["binary", "label", "gaussian"]
@@ -375,6 +376,46 @@ def test_temperatures_as_needed(monkeypatch, found, lengths):
     assert seen == lengths
     assert got.lower == -found[-1][1]
     assert len(got.notes) == 1
+
+
+def test_log_z_is_wanted_as_well_as_the_mean_is_known(monkeypatch):
+    """The standard error of four values, 0 and 8, is 2.3; of a hundred of 0 and 1 it is below 0.2."""
+    assert settling(torch.tensor([0.0, 8.0, 0.0, 8.0])) == pytest.approx(8 / 3**0.5 / 2)
+    assert settling(torch.tensor([0.0, 1.0]).repeat(50)) == settling(torch.zeros(1)) == 0.2
+    seen = []
+
+    def bracket(*args, betas, **rest):
+        seen.append(len(betas))
+        return partition.Bracket(AIS(torch.zeros(1), 0.0, -0.4, 0.0, 1.0), AIS(torch.zeros(1), 0.1, 0.1, 0.1, 1.0))
+
+    monkeypatch.setattr(partition, "bracket", bracket)
+    machine = torch.zeros(30, 40), torch.zeros(30), torch.zeros(40)
+    for settled in (0.41, 0.39):
+        partition.log_partition(*machine, betas=salakhutdinov(), start=torch.zeros(1, 30), settled=settled)
+    assert seen == [1451, 1451, 14_501]
+
+
+@pytest.mark.parametrize("name", ["rbm", "dbn", "dbm"])
+def test_models_want_log_z_as_well_as_their_mean_is_known(name, monkeypatch):
+    sizes = {"n_hidden": 30} if name == "rbm" else {"hidden": (30, 30)}
+    model = registry.model(name)(**sizes, epochs=1, random_state=0)
+    x = torch.rand(100, 30, generator=make_rng(0)).round()
+    asked = []
+    monkeypatch.setattr(partition, "SETTLED", 0.0)
+
+    def log_partition(*args, settled, **options):
+        asked.append(settled)
+        return LogZ(5.0, 4.0, 6.0)
+
+    for module in ("boltzmann", "deep_boltzmann"):
+        monkeypatch.setattr(f"genlearn.nets.{module}.log_partition", log_partition)
+    (likelihood,) = model.fit(x).log_likelihoods(x[:10]).values()
+    assert asked == [pytest.approx(settling(likelihood.values))]
+    assert asked[0] > 0
+    monkeypatch.setattr("genlearn.nets.boltzmann.log_partition", lambda *args, **options: LogZ(7.0, 4.0, 8.0))
+    monkeypatch.setattr("genlearn.nets.deep_boltzmann.log_partition", lambda *args, **options: LogZ(7.0, 4.0, 8.0))
+    (less,) = model.log_likelihoods(x[:10]).values()
+    torch.testing.assert_close(less.values, likelihood.values - 2)
 
 
 def test_finer_temperatures_hold_the_coarse_ones():

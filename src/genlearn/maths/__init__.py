@@ -8,7 +8,7 @@ from genlearn.maths.corruption import CORRUPTIONS, NoiseName, gaussian, masking,
 from genlearn.maths.divergence import divergence
 from genlearn.maths.flips import Energy, flip_differences
 from genlearn.maths.jacobian import along_leading, squared_jacobian_norm
-from genlearn.maths.partition import Bracket, LogZ, bracket, log_partition
+from genlearn.maths.partition import Bracket, LogZ, bracket, log_partition, settling
 from genlearn.maths.penalties import Penalties, interpolated_gradient_penalty, squared_gradient_norm
 from genlearn.maths.rng import (
     Rng,
@@ -57,6 +57,7 @@ __all__ = [
     "salakhutdinov",
     "salt_and_pepper",
     "schedule",
+    "settling",
     "spawn",
     "squared_gradient_norm",
     "squared_jacobian_norm",

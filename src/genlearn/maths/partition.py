@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -44,6 +45,11 @@ class Bracket:
     def noise(self) -> float:
         """Three standard errors of both, added up."""
         return (self.forward.log_z - self.forward.lower) + (self.reverse.upper - self.reverse.log_z)
+
+    @property
+    def doubt(self) -> float:
+        """The gap, or the longer half of the forward interval (three standard errors) where that is larger."""
+        return max(abs(self.gap), self.forward.log_z - self.forward.lower)
 
     @property
     def verdict(self) -> str:
@@ -119,6 +125,11 @@ class LogZ(NamedTuple):
         return self.value - self.upper, self.value - self.lower
 
 
+def settling(values: Float[Tensor, "n"]) -> float:
+    """Nats to which log Z is wanted: the standard error of the mean of log-likelihoods [n], or 0.2 where it is less."""
+    return max(SETTLED, float(values.std()) / math.sqrt(len(values))) if len(values) > 1 else SETTLED
+
+
 def thinned(betas: Float[Tensor, "T"], n_weights: int) -> Float[Tensor, "_"]:
     """Every k-th temperature and the last, k = n_weights / 2^20 rounded up, as far as 1,000 are left."""
     k = max(1, min(-(-n_weights // WORK), len(betas) // 1000))
@@ -140,14 +151,15 @@ def log_partition(
     rng: torch.Generator | None = None,
     start: Float[Tensor, "n D"] | None = None,
     n_gibbs: int = 1000,
+    settled: float = SETTLED,
     **options: Any,
 ) -> LogZ:
     """log Z of an RBM: by enumeration where one side has at most 20 units, else by AIS with 100 chains.
 
     With `start` [n, D], states near the model's law, the reverse estimate is made too, n_gibbs steps after them, and a
-    verdict noted. Of more than 10,000 temperatures every tenth is tried first, and enough where the two agree to 0.2
-    nats, noise included; where they are 1 to 50 nats apart after all of them, four times as many have the last word.
-    `rng`: by default a fresh one of seed 0. `options` are those of `ais`, as is the ValueError.
+    verdict noted. Of more than 10,000 temperatures every tenth is tried first, and enough where `Bracket.doubt` is then
+    `settled` nats at most; where the two are 1 to 50 nats apart after all of them, four times as many have the last
+    word. `rng`: by default a fresh one of seed 0. `options` are those of `ais`, as is the ValueError.
     So that the time has a bound, a machine of more than 2^20 weights takes only each second, third .. of the
     temperatures, in proportion to its weights, but at least 1,000: the verdict tells whether they were enough.
     """
@@ -167,7 +179,7 @@ def log_partition(
         return LogZ(f.log_z, f.lower, f.upper)
     more = {"start": start, "n_gibbs": n_gibbs, "rng": rng, "n_chains": N_CHAINS, **options}
     both = bracket(W, a, b, betas=torch.cat([betas[:-1:10], betas[-1:]]), **more) if len(betas) > MANY else None
-    if both is None or max(abs(both.gap), both.noise) > SETTLED:
+    if both is None or both.doubt > settled:
         both = bracket(W, a, b, betas=betas, **more)
     if WIDE < both.gap < HOPELESS:
         both = bracket(W, a, b, betas=finer(betas, 4), **more)

@@ -18,6 +18,7 @@ from genlearn.capabilities import Encoder
 from genlearn.estimator import GenerativeEstimator, Shape
 from genlearn.losses.contrastive import energy_difference
 from genlearn.maths.ais import salakhutdinov, schedule
+from genlearn.maths.partition import settling
 from genlearn.maths.rng import Rng, bernoulli, make_rng
 from genlearn.maths.running import update_mean
 from genlearn.models.stack import greedy, label_loss
@@ -240,6 +241,7 @@ class DBM(Encoder, GenerativeEstimator):
 
     def _likelihoods(self, nets: DBMNets, x: Tensor, rng: torch.Generator) -> dict[str, Likelihood]:
         net = nets.dbm
-        log_z = net.log_partition(salakhutdinov(), make_rng(0, x.device), start=nets.chains.states)
-        values = torch.cat([net.bound(net.mean_field(rows, self.n_mean_field), log_z.value) for rows in x.split(ROWS)])
+        values = torch.cat([net.bound(net.mean_field(rows, self.n_mean_field), 0.0) for rows in x.split(ROWS)])
+        log_z = net.log_partition(salakhutdinov(), make_rng(0, x.device), nets.chains.states, settling(values))
+        values = values - log_z.value
         return {"bound": Likelihood(values, self._score_kind(nets), log_z.shift, notes=log_z.notes)}

@@ -17,6 +17,7 @@ from genlearn.estimator import GenerativeEstimator, Shape
 from genlearn.losses.contrastive import contrast
 from genlearn.losses.elbo import log_bernoulli
 from genlearn.maths.ais import salakhutdinov, schedule
+from genlearn.maths.partition import settling
 from genlearn.maths.rng import Rng, bernoulli, make_rng, uniform
 from genlearn.maths.running import update_mean
 from genlearn.models.stack import greedy
@@ -226,7 +227,8 @@ class DBN(Encoder, GenerativeEstimator):
     def _likelihoods(self, nets: DBNNets, x: Tensor, rng: torch.Generator) -> dict[str, Likelihood]:
         net = nets.dbn
         v = x.flatten(1)
-        start = net.ascend(v[:100], len(net.layers))
-        log_z = net.top.log_partition(salakhutdinov(), make_rng(0, v.device), bernoulli(start, rng))
-        values = torch.cat([net.bound(rows, log_z.value, self._noise(len(rows), rng)) for rows in v.split(500)])
+        start = bernoulli(net.ascend(v[:100], len(net.layers)), rng)
+        values = torch.cat([net.bound(rows, 0.0, self._noise(len(rows), rng)) for rows in v.split(500)])
+        log_z = net.top.log_partition(salakhutdinov(), make_rng(0, v.device), start, settling(values))
+        values = values - log_z.value
         return {"bound": Likelihood(values, self._score_kind(nets), log_z.shift, notes=log_z.notes)}

@@ -19,6 +19,7 @@ from genlearn.losses.contrastive import contrast
 from genlearn.losses.matching import denoising_score_matching, flipped_ratio_matching, rbm_flip_differences
 from genlearn.losses.noise_contrastive import nce
 from genlearn.maths.ais import salakhutdinov, schedule
+from genlearn.maths.partition import settling
 from genlearn.maths.rng import Rng, bernoulli, make_rng
 from genlearn.maths.running import update_mean
 from genlearn.nets.boltzmann import RestrictedBoltzmann
@@ -224,8 +225,9 @@ class RBM(Encoder, GenerativeEstimator):
 
     def _likelihoods(self, nets: RBMNets, x: Tensor, rng: torch.Generator) -> dict[str, Likelihood]:
         net, v = nets.rbm, x.flatten(1)
-        log_z = net.log_partition(salakhutdinov(), make_rng(0, v.device), start=v[:100])
-        values = torch.cat([net.log_unnormalised(rows) for rows in v.split(1000)]) - log_z.value
+        values = torch.cat([net.log_unnormalised(rows) for rows in v.split(1000)])
+        log_z = net.log_partition(salakhutdinov(), make_rng(0, v.device), v[:100], settling(values))
+        values = values - log_z.value
         if log_z.exact:
             return {"exact": Likelihood(values, "exact", law=self.visible)}
         return {"AIS": Likelihood(values, "estimate", log_z.shift, self.visible, log_z.notes)}

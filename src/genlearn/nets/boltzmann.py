@@ -10,7 +10,7 @@ from torch.nn.functional import one_hot, softplus
 
 from genlearn._types import Visible
 from genlearn.maths.ais import MAX_UNITS
-from genlearn.maths.partition import LogZ, log_partition
+from genlearn.maths.partition import SETTLED, LogZ, log_partition
 from genlearn.maths.rng import bernoulli, normal, one_of
 from genlearn.shapes import Float, Int
 
@@ -172,18 +172,23 @@ class RestrictedBoltzmann(nn.Module):
         return n_hidden <= MAX_UNITS or (self.visible == "binary" and not self.n_classes and n_visible <= MAX_UNITS)
 
     def log_partition(
-        self, betas: Float[Tensor, "T"], rng: torch.Generator | None = None, start: Float[Tensor, "n d"] | None = None
+        self,
+        betas: Float[Tensor, "T"],
+        rng: torch.Generator | None = None,
+        start: Float[Tensor, "n d"] | None = None,
+        settled: float = SETTLED,
     ) -> LogZ:
         """log Z in nats: exact where enumerable, else by AIS from the base model.
 
-        start: pixels [n, n_pixels] near the model's law, for the reverse estimate and a verdict.
+        start: pixels [n, n_pixels] near the model's law, for the reverse estimate and a verdict. settled: the doubt in
+        nats at which fewer temperatures are enough.
         """
         if start is not None:
             start = self.scaled(start)
             if self.n_classes:
                 start = self.with_label(start, self.label_logits(start).argmax(1))
         law: dict[str, Any] = {"a_base": self.a_base, "n_classes": self.n_classes, "visible": self.visible}
-        log_z = log_partition(self.W, self.a, self.b, betas=betas, rng=rng, start=start, **law)
+        log_z = log_partition(self.W, self.a, self.b, betas=betas, rng=rng, start=start, settled=settled, **law)
         # Sums over u become integrals over v = mean + sigma u.
         scale = float(self.sigma.cpu().double().log().sum())
         return LogZ(log_z.value + scale, log_z.lower + scale, log_z.upper + scale, log_z.notes)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from genlearn.maths.ais import MAX_UNITS
-from genlearn.maths.partition import LogZ, log_partition
+from genlearn.maths.partition import SETTLED, LogZ, log_partition
 from genlearn.nets.layers import Layers
 from genlearn.nets.mlp import dropout
 from genlearn.shapes import Float
@@ -108,16 +108,21 @@ class DeepBoltzmann(nn.Module):
         return min(sum(self.sizes[0::2]), sum(self.sizes[1::2])) <= MAX_UNITS
 
     def log_partition(
-        self, betas: Float[Tensor, "T"], rng: torch.Generator | None = None, start: Float[Tensor, "n _"] | None = None
+        self,
+        betas: Float[Tensor, "T"],
+        rng: torch.Generator | None = None,
+        start: Float[Tensor, "n _"] | None = None,
+        settled: float = SETTLED,
     ) -> LogZ:
         """log Z in nats: exact where the odd or the even layers have 20 units at most, else by AIS.
 
         Its state is the odd layers, from fair coins; the even ones, v included, are summed out (2009, section 4).
         start: odd layers [n, H_1 + H_3 + ..] near the model's law, for the reverse estimate and a verdict.
+        settled: the doubt in nats at which fewer temperatures are enough.
         """
         W, a, b, b_base = self.bipartite()
         a_base = torch.zeros_like(a)
-        return log_partition(W, a, b, betas=betas, rng=rng, start=start, a_base=a_base, b_base=b_base)
+        return log_partition(W, a, b, betas=betas, rng=rng, start=start, settled=settled, a_base=a_base, b_base=b_base)
 
     def _block(self, i: int, j: int) -> Tensor:
         if abs(i - j) != 1:
