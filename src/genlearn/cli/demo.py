@@ -15,8 +15,8 @@ DATA = "mnist-mini"
 # Found by looking: the cheapest settings whose samples are digits.
 SETTINGS = {
     "rbm": ("n_hidden=128", "learning_rate=linear(0.05, 0.001, over=180000)", "n_gibbs=100", "epochs=20"),
-    "vae": ("learning_rate=linear(2e-3, 1e-4, over=180000)", "epochs=20"),
-    "gan": ("ema=20000", "epochs=24"),
+    "vae": ("learning_rate=linear(2e-3, 1e-4, over=145000)", "epochs=16"),
+    "gan": ("ema=20000", "epochs=15"),
 }
 
 
@@ -26,7 +26,7 @@ def demo(
 ) -> None:
     """Train three models on digits and write their page.
 
-    An RBM, a VAE and a GAN, their samples and their scores side by side. Takes a minute or two;
+    An RBM, a VAE and a GAN, their samples and their scores side by side. Takes a minute;
     what is there already is used again.
     """
     from genlearn.report import write
