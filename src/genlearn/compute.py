@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -21,8 +24,10 @@ FASTER = 1.4  # so clearly that one machine answers the same each time: the two 
 def computing(nets: nn.Module, rows: int, library: Library | None = None) -> Iterator[None]:
     """Set torch for float32 products of `rows` rows with these nets, as this machine does them best; and set it back.
 
-    The settings are those of the process. library: that of a run which is resumed (by default, what the probe found).
+    The settings are those of the process, and freed memory is kept from then on (`keeping`). library: that of a run
+    which is resumed (by default, what the probe found).
     """
+    keeping()
     largest = max((p.numel() for p in nets.parameters() if p.ndim <= 2), default=0) * rows
     small = largest < SMALL and not _convolutions(nets)  # whose work the size of a kernel does not tell
     threads = torch.get_num_threads()
@@ -36,6 +41,21 @@ def computing(nets: nn.Module, rows: int, library: Library | None = None) -> Ite
     finally:
         if small:
             torch.set_num_threads(threads)
+
+
+@cache
+def keeping() -> bool:
+    """Have glibc keep what is freed, up to 256 MB, for the next step; whether it does.
+
+    By itself it hands tensors of some 100 kB back to the system and gets them anew, page by page: at worst, which
+    depends on what the process did before, a quarter of the time of convolutions. It is left alone where the
+    environment has settings of its own (MALLOC_.., GLIBC_TUNABLES).
+    """
+    if sys.platform != "linux" or any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
+    # M_MMAP_THRESHOLD at its maximum, then M_TRIM_THRESHOLD
+    return mallopt is not None and bool(mallopt(-3, 2**25) and mallopt(-1, 2**28))
 
 
 @cache

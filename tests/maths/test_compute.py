@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 
 from genlearn import compute
-from genlearn.compute import computing, faster, resolved
+from genlearn.compute import computing, faster, keeping, resolved
 
 LARGE, SMALL = nn.Linear(784, 500), nn.Linear(64, 64)
 CONVOLUTIONS = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Linear(4, 4))
@@ -119,3 +122,31 @@ def test_auto_is_answered_by_a_process_alone(monkeypatch):
         monkeypatch.setattr(f"torch.distributed.{name}", lambda *a, name=name, **k: asked.append(name))
     assert resolved("auto", CONVOLUTIONS) == "bf16"
     assert not asked
+
+
+@pytest.mark.parametrize(
+    ("platform", "setting", "library", "asked"),
+    [
+        ("linux", None, "glibc", [(-3, 2**25), (-1, 2**28)]),
+        ("linux", "MALLOC_ARENA_MAX", "glibc", []),
+        ("linux", "GLIBC_TUNABLES", "glibc", []),
+        ("linux", None, "musl", []),
+        ("darwin", None, "glibc", []),
+    ],
+)
+def test_freed_memory_is_kept_where_the_library_can_and_nobody_has_said_how(
+    platform, setting, library, asked, monkeypatch
+):
+    seen = []
+    glibc = SimpleNamespace(mallopt=lambda name, value: seen.append((name, value)) or 1)
+    monkeypatch.setattr(compute.ctypes, "CDLL", lambda name: glibc if library == "glibc" else SimpleNamespace())
+    monkeypatch.setattr(compute.sys, "platform", platform)
+    for name in [name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_TUNABLES"))]:
+        monkeypatch.delenv(name)
+    if setting:
+        monkeypatch.setenv(setting, "1")
+    keeping.cache_clear()
+    with computing(SMALL, 1), computing(SMALL, 1):  # once a process
+        assert keeping() == bool(asked)
+    assert seen == asked
+    keeping.cache_clear()
