@@ -15,6 +15,7 @@ from genlearn.metrics import over_seeds
 from genlearn.reproduce import protocol as protocols
 from genlearn.reproduce.mode_collapse import ModeCollapse
 from genlearn.reproduce.protocol import Looks, recorded, results, train
+from genlearn.reproduce.stacked_mnist import StackedMNIST
 from genlearn.reproduce.table import VERDICTS, rows, summary, verdict, words
 
 METHODS, WHOLE = ModeCollapse.METHODS, ModeCollapse.whole()
@@ -156,11 +157,18 @@ def test_what_is_said_of_a_remedy(modes, kl, said):
     assert verdict({"modes": over_seeds(modes), "reverse KL": over_seeds(kl)}) == VERDICTS[said]
 
 
-def test_methods_have_equal_rows_and_updates_and_seeds_are_outermost():
-    protocol = replace(WHOLE, seeds=2, epochs=4)
-    models = [protocol.model(method, 0) for method in METHODS]
-    assert {m.batch_size / m.pack for m in models} == {100}
+@pytest.mark.parametrize("experiment", [ModeCollapse, StackedMNIST])
+def test_methods_have_equal_rows_and_updates(experiment):
+    """And no other budget than the epochs, whatever the model has by itself."""
+    protocol = replace(experiment.whole(), epochs=4)
+    models = [protocol.model(method, 0) for method in protocol.METHODS]
+    assert {m.batch_size / m.pack for m in models} == {protocol.ROWS}
     assert {m.epochs / m.pack / m.k for m in models} == {4}
+    assert {(m.images, m.minutes) for m in models} == {(None, None)}
+
+
+def test_seeds_are_outermost():
+    protocol = replace(WHOLE, seeds=2, epochs=4)
     order = list(protocol.runs())
     assert [seed for seed, _, _ in order] == [0] * 18 + [1] * 18
     assert WHOLE.shortened == "" and "2 seeds for 5" in protocol.shortened

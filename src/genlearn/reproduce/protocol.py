@@ -96,8 +96,9 @@ class Protocol:
         """The model of a method: all give D as many rows (packs) at a time, and G as many updates."""
         changes = self.METHODS[method]
         pack, k = changes.get("pack", 1), changes.get("k", 1)
-        own = {"batch_size": self.ROWS * pack, "epochs": self.epochs * pack * k, "random_state": seed, "device": "cpu"}
-        if taken := [name for name in self.settings if name in own or name in ("images", "minutes", "pack")]:
+        budget = {"epochs": self.epochs * pack * k, "images": None, "minutes": None}
+        own = {"batch_size": self.ROWS * pack, **budget, "random_state": seed, "device": "cpu"}
+        if taken := [name for name in self.settings if name in own or name == "pack"]:
             raise ValueError(f"--set {taken[0]}: it is the protocol's own; the usual fix is --epochs or --seeds")
         return self.MODEL(**{**self.NETS, **self.settings, **changes, **own})
 
