@@ -35,6 +35,12 @@ def played(trained: list[Training]) -> Progress:
     return trained[-1].progress
 
 
+@pytest.mark.parametrize("rate", [float("inf"), float("nan"), "constant(inf)", "linear(0.1, inf, over=9)"])
+def test_a_rate_is_a_finite_number_from_start_to_end(rate):
+    with pytest.raises(ValueError, match=r"learning_rate is .*expected a number above 0"):
+        vae(learning_rate=rate).check_parameters()
+
+
 @pytest.mark.parametrize(("batch", "epochs", "rounds"), [(50, 2, 8), (30, 2, 14), (200, 0.5, 1), (1000, 2, 2)])
 def test_batches_and_epochs(batch, epochs, rounds, digits, trained):
     """Batches run across the end of an epoch; one cannot be larger than the set."""

@@ -104,7 +104,7 @@ class Parameter:
                 raise ValueError(f"{self.name}: {error}") from None
             # A rate may fall to the end of its range (0), but starts inside it.
             r = self.range if kind is Schedule else None
-            return r is None or (parsed.start in r and r.low <= parsed.end <= r.high)
+            return r is None or (parsed.start in r and r.low <= parsed.end <= r.high and math.isfinite(parsed.end))
         if kind is bool or kind is str:
             return isinstance(value, kind) and (kind is bool or not self.choices)
         number = isinstance(value, (int, float)) or hasattr(value, "__index__") or hasattr(value, "__float__")

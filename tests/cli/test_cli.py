@@ -10,7 +10,11 @@ from PIL import Image
 
 from genlearn import __version__
 from genlearn.cli import EXAMPLES
+from genlearn.cli.demo import DATA, SETTINGS
+from genlearn.cli.recipe import Recipe
+from genlearn.data import load
 from genlearn.run import Run
+from genlearn.train import Schedule
 
 
 @pytest.mark.parametrize("command", [f.__name__ for f in EXAMPLES])
@@ -155,3 +159,13 @@ def test_resume_with_out_starts_what_is_not_there(cli, small, tmp_path):
     arguments = ["train", *small, "--images", 300, "--out", tmp_path / "run", "--resume", "--json"]
     first, again = (json.loads(cli(*arguments).out) for _ in range(2))
     assert first["images"] == again["images"] == 300
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_demo_trains_until_rates_have_fallen_and_averages_forgotten_their_start(name, tmp_path):
+    run, _ = Recipe(name, DATA, settings=SETTINGS[name], out=tmp_path).run()
+    model, images = run.estimator, run.estimator.epochs * len(load(DATA).train)
+    model.check_parameters()
+    rate = Schedule.parse(model.learning_rate)
+    assert rate.name == "constant" or rate.scale == pytest.approx(images, rel=0.01)
+    assert model.ema < images / 5

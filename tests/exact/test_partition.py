@@ -350,17 +350,23 @@ def test_the_interval_of_a_likelihood_is_the_other_way_round():
 
 
 @pytest.mark.parametrize(
-    ("found", "lengths"),
+    ("found", "lengths", "settled"),
     [
-        ([(0.1, 0.1)], [1451]),
-        ([(-0.1, 0.3), (0.0, 0.1)], [1451, 14_501]),
-        ([(-0.3, 0.1), (-3.0, 0.1)], [1451, 14_501]),
-        ([(9.0, 0.1), (3.0, 0.1), (0.5, 0.1)], [1451, 14_501, 58_001]),
-        ([(99.0, 0.1), (80.0, 0.1)], [1451, 14_501]),
+        ([(0.1, 0.1)], [1451], {}),
+        ([(-0.1, 0.3), (0.0, 0.1)], [1451, 14_501], {}),
+        ([(-0.3, 0.1), (-3.0, 0.1)], [1451, 14_501], {}),
+        ([(9.0, 0.1), (3.0, 0.1), (0.5, 0.1)], [1451, 14_501, 58_001], {}),
+        ([(99.0, 0.1), (80.0, 0.1)], [1451, 14_501], {}),
+        ([(3.0, 0.1)], [1451], {"settled": 4.0}),
+        ([(9.0, 0.1), (3.0, 0.1)], [1451, 14_501], {"settled": 4.0}),
+        ([(9.0, 0.1), (5.0, 0.1), (3.0, 0.1)], [1451, 14_501, 58_001], {"settled": 4.0}),
     ],
 )
-def test_temperatures_as_needed(monkeypatch, found, lengths):
-    """Every tenth first, all where they do not settle it, four times as many where a gap is left that may close."""
+def test_temperatures_as_needed(monkeypatch, found, lengths, settled):
+    """Every tenth first, all where they do not settle it, four times as many where a gap is left that may close.
+
+    The noise of the reverse estimate, nine nats here, is not asked: log Z is the forward one.
+    """
     seen, left = [], iter(found)
 
     def bracket(*args, betas, **rest):
@@ -368,18 +374,20 @@ def test_temperatures_as_needed(monkeypatch, found, lengths):
         seen.append(len(betas))
         gap, noise = next(left)
         end = AIS(torch.zeros(1), 0.0, -noise, 0.0, 1.0)
-        return partition.Bracket(end, AIS(torch.zeros(1), gap, gap, gap, 1.0))
+        return partition.Bracket(end, AIS(torch.zeros(1), gap, gap, gap + 9, 1.0))
 
     monkeypatch.setattr(partition, "bracket", bracket)
     machine = torch.zeros(30, 40), torch.zeros(30), torch.zeros(40)
-    got = partition.log_partition(*machine, betas=salakhutdinov(), start=torch.zeros(1, 30))
+    got = partition.log_partition(*machine, betas=salakhutdinov(), start=torch.zeros(1, 30), **settled)
     assert seen == lengths
     assert got.lower == -found[-1][1]
     assert len(got.notes) == 1
 
 
+@pytest.mark.filterwarnings("error")  # one value has no spread to ask for
 def test_log_z_is_wanted_as_well_as_the_mean_is_known(monkeypatch):
     """The standard error of four values, 0 and 8, is 2.3; of a hundred of 0 and 1 it is below 0.2."""
+    assert settling(torch.tensor([0.0, 8.0])) == pytest.approx(4)
     assert settling(torch.tensor([0.0, 8.0, 0.0, 8.0])) == pytest.approx(8 / 3**0.5 / 2)
     assert settling(torch.tensor([0.0, 1.0]).repeat(50)) == settling(torch.zeros(1)) == 0.2
     seen = []
@@ -403,7 +411,8 @@ def test_models_want_log_z_as_well_as_their_mean_is_known(name, monkeypatch):
     asked = []
     monkeypatch.setattr(partition, "SETTLED", 0.0)
 
-    def log_partition(*args, settled, **options):
+    def log_partition(*args, settled, start, **options):
+        assert start.shape[1] == 30  # without a start there is no verdict
         asked.append(settled)
         return LogZ(5.0, 4.0, 6.0)
 

@@ -158,8 +158,9 @@ def log_partition(
 
     With `start` [n, D], states near the model's law, the reverse estimate is made too, n_gibbs steps after them, and a
     verdict noted. Of more than 10,000 temperatures every tenth is tried first, and enough where `Bracket.doubt` is then
-    `settled` nats at most; where the two are 1 to 50 nats apart after all of them, four times as many have the last
-    word. `rng`: by default a fresh one of seed 0. `options` are those of `ais`, as is the ValueError.
+    `settled` nats at most; where the two are 1 to 50 nats apart after all of them, and more than `settled`, four times
+    as many have the last word. `rng`: by default a fresh one of seed 0. `options` are those of `ais`, as is the
+    ValueError.
     So that the time has a bound, a machine of more than 2^20 weights takes only each second, third .. of the
     temperatures, in proportion to its weights, but at least 1,000: the verdict tells whether they were enough.
     """
@@ -181,6 +182,6 @@ def log_partition(
     both = bracket(W, a, b, betas=torch.cat([betas[:-1:10], betas[-1:]]), **more) if len(betas) > MANY else None
     if both is None or both.doubt > settled:
         both = bracket(W, a, b, betas=betas, **more)
-    if WIDE < both.gap < HOPELESS:
+    if max(WIDE, settled) < both.gap < HOPELESS:
         both = bracket(W, a, b, betas=finer(betas, 4), **more)
     return LogZ(both.forward.log_z, both.forward.lower, both.forward.upper, (both.verdict,))
