@@ -78,7 +78,8 @@ class RBM(Encoder, GenerativeEstimator):
     learning_rate: Annotated[
         float | Schedule | None,
         Range(0, open=True),
-        "step size, or its schedule in images (none: 0.05; of Gaussian units at most 1 / (pixels / 4 + n_hidden))",
+        "step size, or its schedule in images (none: from 0.05, of Gaussian units at most 1 / (pixels / 4 + n_hidden), "
+        "to 0 over the budget)",
     ] = None  # type: ignore[assignment]  # where the base has a number
     momentum: Annotated[float | Schedule, Range(0, 1), "of momentum and nesterov, or its schedule in images"] = 0.5
 
@@ -130,13 +131,15 @@ class RBM(Encoder, GenerativeEstimator):
         return [Stage("learn", [player], self._budget(), start=self._start)]
 
     def _rate(self, n_pixels: int) -> float | Schedule:
-        """Gaussian units do not saturate: descent is stable up to about 2 over the curvature of the likelihood in W.
+        """A rate that falls, for what is learned from samples stays as noisy as the last steps are long.
 
-        It is at most the largest eigenvalue of E[h h'], <= H, and of p (1 - p) E[u u'], <= D / 4.
+        Gaussian units do not saturate: descent is stable up to about 2 over the curvature of the likelihood in W, at
+        most the largest eigenvalue of E[h h'], <= H, and of p (1 - p) E[u u'], <= D / 4.
         """
         if self.learning_rate is not None:
             return self.learning_rate
-        return 0.05 if self.visible == "binary" else min(0.05, 1 / (n_pixels / 4 + self.n_hidden))
+        start = 0.05 if self.visible == "binary" else min(0.05, 1 / (n_pixels / 4 + self.n_hidden))
+        return f"linear({start}, 0, over=budget)"  # type: ignore[return-value]  # a schedule is written as text
 
     @staticmethod
     def _start(nets: RBMNets, stream: Stream, rng: Rng) -> None:
