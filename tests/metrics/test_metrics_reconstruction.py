@@ -39,6 +39,13 @@ def test_where_all_is_known():
     assert (score.n, score.details, score.unit) == (4, {"numbers": 1}, "squared error")
 
 
+def test_the_floor_is_named_after_the_components_that_there_are():
+    """A code of more numbers than there are training images, or pixels."""
+    train, test = (np.random.default_rng(0).normal(size=(n, 8)) for n in (5, 3))
+    assert [*reconstruction(test, 500, train, test).floor] == ["5 principal components"]
+    assert [*reconstruction(test, 500, train.repeat(9, 0), test).floor] == ["8 principal components"]
+
+
 def test_bytes_are_pixels_from_0_to_1_and_the_floor_is_clipped_too(digits):
     pixels = (255 * digits).round().astype(np.uint8).reshape(-1, 1, 8, 8)
     train, test = pixels[:900], pixels[900:]

@@ -27,12 +27,18 @@ def principal_images(train: Any, test: Any, k: int, seed: int = 0) -> Tensor:
     Images [n, ...]. Large problems are solved by a randomised method that draws from `seed` (Halko et al. 2011).
     Raises ValueError for images of different sizes.
     """
-    x, most = as_rows(test, "test"), max(1, VALUES // max(1, math.prod(train.shape[1:])))
-    rows = as_rows(train[np.arange(min(len(train), most)) * len(train) // min(len(train), most)], "train")
+    x, n = as_rows(test, "test"), _analysed(train)
+    rows = as_rows(train[np.arange(n) * len(train) // n], "train")
     same_width(train=rows, test=x)
     with np.errstate(invalid="ignore", divide="ignore"):  # shares of the variance, which may be 0
         pca = PCA(min(k, *rows.shape), random_state=seed).fit(rows.cpu().numpy())
     return torch.from_numpy(pca.inverse_transform(pca.transform(x.cpu().numpy())))
+
+
+def _analysed(train: Any) -> int:
+    """How many training images the components are of."""
+    n: int = min(len(train), max(1, VALUES // max(1, math.prod(train.shape[1:]))))
+    return n
 
 
 def reconstruction(rebuilt: Any, k: int, train: Any, test: Any, seed: int = 0, words: bool = False) -> Result:
@@ -51,7 +57,8 @@ def reconstruction(rebuilt: Any, k: int, train: Any, test: Any, seed: int = 0, w
     same_width(test=x, rebuilt=y)
     analysis, resampling = spawn(seed, 2)
     errors, linear = (x - y).square().sum(1).cpu(), principal_images(train, test, k, analysis % 2**32)
-    floor = {f"{k} principal component{'s' * (k > 1)}": _mean_square(x, linear)}
+    there = min(k, _analysed(train), x.shape[1])  # a few training images have fewer components than a code numbers
+    floor = {f"{there} principal component{'s' * (there > 1)}": _mean_square(x, linear)}
     if torch.as_tensor(test).dtype == torch.uint8:
         floor["the same, clipped"] = _mean_square(x, linear.clamp(0, 1))
     notes: tuple[str, ...] = ()
