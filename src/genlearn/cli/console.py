@@ -27,6 +27,8 @@ LAUNCHED = "GENLEARN_LAUNCHED"
 # typer carries its own copy of click in newer releases: the base class of usage errors is found from a public name.
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 LONGEST = 1000  # letters of an error
+# What torch says of tensors for which there is no memory, or no number as large as their size.
+TOO_LARGE = ("can't allocate memory", "out of memory", "Storage size calculation overflowed", "Overflow when unpacking")
 EXPECTED = (ValueError, OSError, FloatingPointError, MemoryError, ModuleNotFoundError)
 
 
@@ -94,8 +96,10 @@ def describe(error: BaseException) -> str:
     text = _flat(str(error)) or ("out of memory" if isinstance(error, MemoryError) else "")
     if isinstance(error, EXPECTED) and text:
         return text
-    if "can't allocate memory" in text or "out of memory" in text:
-        return f"out of memory: {text[:200]}; the usual fix is a smaller model or batch"
+    if any(words in text for words in TOO_LARGE):
+        return (
+            f"out of memory: {text.split(' Exception raised from')[0][:200]}; the usual fix is a smaller model or batch"
+        )
     return f"{type(error).__name__}: {text} (unexpected; GENLEARN_DEBUG=1 shows where it happened)"
 
 
