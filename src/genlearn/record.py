@@ -112,3 +112,13 @@ def hardware(before: Mapping[str, Any] | None = None) -> dict[str, Any]:
         "torch": torch.__version__,
         "numpy": np.__version__,
     }
+
+
+def cost(spent: Mapping[str, float]) -> dict[str, Any]:
+    """What a training cost by the clock on the wall, on what."""
+    seconds = sum(spent.values())
+    return {
+        "seconds": round(seconds, 3),
+        "spent": {what: round(value, 3) for what, value in spent.items()},
+        "cost": {"device_hours": round(seconds * world()[1] / 3600, 5), "processes": world()[1]},
+    }

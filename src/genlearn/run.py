@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from genlearn import __version__, registry
+from genlearn.border import pick_device
 from genlearn.data import Data, load
 from genlearn.estimator import GenerativeEstimator
 from genlearn.files import held, made, read_json, sweep, write_atomically
@@ -29,8 +31,8 @@ from genlearn.monitors import GRADIENTS, choose
 from genlearn.parallel import world
 from genlearn.parameters import revived, table
 from genlearn.progress import work
-from genlearn.record import SIDES, code, flaw, hardware, placed
-from genlearn.train import Journal, Keeper, Progress
+from genlearn.record import SIDES, code, cost, flaw, hardware, placed
+from genlearn.train import Journal, Keeper
 from genlearn.train.stop import signalled
 
 FORMAT = 3
@@ -171,6 +173,16 @@ class Run:
 
     # --- train
 
+    def met(self, budget: Mapping[str, Any] | None = None) -> tuple[Data, GenerativeEstimator, Tensor, Tensor | None]:
+        """The data, a fresh model and what it sees; what can be wrong with the input is found before any is written."""
+        data, estimator = self.data(to_train=True), self.estimator.set_params(**budget or {})
+        estimator.check_parameters()
+        pick_device(estimator.device)
+        self.record["parameters"] |= budget or {}
+        x, y = estimator._meet(data, None)
+        estimator._fresh_nets(tuple(x.shape[1:]), 0)
+        return data, estimator, x, y
+
     def train(
         self,
         resume: bool = False,
@@ -185,13 +197,8 @@ class Run:
         SIGINT interrupts at once.
         """
         began = time.perf_counter()
-        data, first = self.data(to_train=True), world()[0] == 0
-        estimator = self.estimator.set_params(**budget or {})
-        estimator.check_parameters()
-        self.record["parameters"] |= budget or {}
-        # What can be wrong with the input is found before anything is written.
-        x, y = estimator._meet(data, None)
-        estimator._fresh_nets(tuple(x.shape[1:]), 0)
+        first = world()[0] == 0
+        data, estimator, x, y = self.met(budget)
         if resume:
             monitors = [*dict.fromkeys([*self.record.get("monitors", []), *monitors])]
         watch = choose(estimator, data, self.path / "samples", monitors)
@@ -219,7 +226,10 @@ class Run:
                     if first:
                         ended = time.perf_counter()
                         estimator.save(self.path / "model")
-                        self._account(training.progress, files + time.perf_counter() - ended)
+                        p = training.progress
+                        self.record |= {"status": "finished" if p.finished else "stopped", "ended": _now()}
+                        self.record |= {"images": p.images, "precision": p.precision, "players": p.players}
+                        self.record |= cost(p.spent | {"files": files + time.perf_counter() - ended})
                 except BaseException:
                     self.record["status"] = "failed"
                     with contextlib.suppress(OSError):  # the disk may be full: the first error is the one to report
@@ -246,21 +256,6 @@ class Run:
             for part in ("", "model", "checkpoints", "samples"):
                 sweep(self.path / part)
             yield
-
-    def _account(self, p: Progress, files: float) -> None:
-        """What became of the training, and what it cost by the clock on the wall, on what (`files`: data and model)."""
-        spent = p.spent | {"files": files}
-        seconds = sum(spent.values())
-        self.record |= {
-            "status": "finished" if p.finished else "stopped",
-            "ended": _now(),
-            "images": p.images,
-            "precision": p.precision,
-            "players": p.players,
-            "seconds": round(seconds, 3),
-            "spent": {what: round(value, 3) for what, value in spent.items()},
-            "cost": {"device_hours": round(seconds * world()[1] / 3600, 5), "processes": world()[1]},
-        }
 
     # --- evaluate
 

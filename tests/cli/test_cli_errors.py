@@ -266,6 +266,21 @@ def test_launched_processes_that_fail_or_are_stopped(monkeypatch):
     assert "\n" not in describe(error.value)
 
 
+def test_what_several_processes_would_refuse_is_refused_before_they_start(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr("genlearn.cli.launch.launch", lambda n, arguments: pytest.fail("processes were started"))
+    folder = tmp_path / "run"
+    answer = cli("train", "vae", "--data", "ring", "--set", "network=conv", "--processes", 2, "--out", folder)
+    assert (answer.code, answer.err.splitlines()[-1].startswith("error: rows of 2 numbers")) == (1, True), answer.err
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("n", ["1e18", "1e30"])
+def test_a_size_beyond_all_memory_is_one_short_line(cli, tmp_path, n):
+    answer = cli("train", "rbm", "--data", "digits", "--set", f"n_hidden={n}", "--out", tmp_path / "run")
+    one_line(answer, 1, "error: out of memory: ", "the usual fix is a smaller model or batch")
+    assert "c10" not in answer.err
+
+
 def test_a_process_of_many_flushes_before_it_leaves(monkeypatch):
     done: list[object] = []
     for name in ("stdout", "stderr"):

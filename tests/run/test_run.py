@@ -204,6 +204,14 @@ def test_what_only_the_nets_can_refuse_is_refused_before_anything_is_written(tmp
     assert not run.path.exists()
 
 
+def test_a_device_that_is_not_there_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    run = make(tmp_path / "run", device="cuda")
+    with pytest.raises(ValueError, match="torch sees no CUDA device"):
+        run.train()
+    assert not run.path.exists()
+
+
 def test_a_failed_training_says_so(tmp_path):
     run = make(tmp_path / "run", learning_rate=1e38, optimizer="sgd")
     with pytest.raises(FloatingPointError, match="usual fix is a smaller learning rate"):

@@ -92,7 +92,7 @@ def _launch(recipe: Recipe, n: int, monitors: list[str], keep_every: float, as_j
     from genlearn.files import made
 
     run, _ = recipe.run()
-    run.data(to_train=True)
+    run.met()
     made(run.path)
     run.write()
     arguments = ["train", "--resume", str(run.path), "--keep-every", str(keep_every)]
