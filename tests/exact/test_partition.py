@@ -350,19 +350,19 @@ def test_the_interval_of_a_likelihood_is_the_other_way_round():
 
 
 @pytest.mark.parametrize(
-    ("found", "lengths", "settled"),
+    ("settled", "found", "lengths"),
     [
-        ([(0.1, 0.1)], [1451], {}),
-        ([(-0.1, 0.3), (0.0, 0.1)], [1451, 14_501], {}),
-        ([(-0.3, 0.1), (-3.0, 0.1)], [1451, 14_501], {}),
-        ([(9.0, 0.1), (3.0, 0.1), (0.5, 0.1)], [1451, 14_501, 58_001], {}),
-        ([(99.0, 0.1), (80.0, 0.1)], [1451, 14_501], {}),
-        ([(3.0, 0.1)], [1451], {"settled": 4.0}),
-        ([(9.0, 0.1), (3.0, 0.1)], [1451, 14_501], {"settled": 4.0}),
-        ([(9.0, 0.1), (5.0, 0.1), (3.0, 0.1)], [1451, 14_501, 58_001], {"settled": 4.0}),
+        (0.2, [(0.1, 0.1)], [1451]),
+        (0.2, [(-0.1, 0.3), (0.0, 0.1)], [1451, 14_501]),
+        (0.2, [(-0.3, 0.1), (-3.0, 0.1)], [1451, 14_501]),
+        (0.2, [(9.0, 0.1), (3.0, 0.1), (0.5, 0.1)], [1451, 14_501, 58_001]),
+        (0.2, [(99.0, 0.1), (80.0, 0.1)], [1451, 14_501]),
+        (5.0, [(0.9, 0.1)], [1451]),
+        (5.0, [(2.0, 0.1), (0.5, 0.1)], [1451, 14_501]),
+        (5.0, [(0.1, 2.0), (0.1, 0.1)], [1451, 14_501]),
     ],
 )
-def test_temperatures_as_needed(monkeypatch, found, lengths, settled):
+def test_temperatures_as_needed(monkeypatch, settled, found, lengths):
     """Every tenth first, all where they do not settle it, four times as many where a gap is left that may close.
 
     The noise of the reverse estimate, nine nats here, is not asked: log Z is the forward one.
@@ -378,7 +378,7 @@ def test_temperatures_as_needed(monkeypatch, found, lengths, settled):
 
     monkeypatch.setattr(partition, "bracket", bracket)
     machine = torch.zeros(30, 40), torch.zeros(30), torch.zeros(40)
-    got = partition.log_partition(*machine, betas=salakhutdinov(), start=torch.zeros(1, 30), **settled)
+    got = partition.log_partition(*machine, betas=salakhutdinov(), start=torch.zeros(1, 30), settled=settled)
     assert seen == lengths
     assert got.lower == -found[-1][1]
     assert len(got.notes) == 1

@@ -158,7 +158,7 @@ def log_partition(
 
     With `start` [n, D], states near the model's law, the reverse estimate is made too, n_gibbs steps after them, and a
     verdict noted. Of more than 10,000 temperatures every tenth is tried first, and enough where `Bracket.doubt` is then
-    `settled` nats at most; where the two are 1 to 50 nats apart after all of them, and more than `settled`, four times
+    `settled` nats at most, or 1 where that is less; where the two are 1 to 50 nats apart after all of them, four times
     as many have the last word. `rng`: by default a fresh one of seed 0. `options` are those of `ais`, as is the
     ValueError.
     So that the time has a bound, a machine of more than 2^20 weights takes only each second, third .. of the
@@ -180,8 +180,8 @@ def log_partition(
         return LogZ(f.log_z, f.lower, f.upper)
     more = {"start": start, "n_gibbs": n_gibbs, "rng": rng, "n_chains": N_CHAINS, **options}
     both = bracket(W, a, b, betas=torch.cat([betas[:-1:10], betas[-1:]]), **more) if len(betas) > MANY else None
-    if both is None or both.doubt > settled:
+    if both is None or both.doubt > min(settled, WIDE):
         both = bracket(W, a, b, betas=betas, **more)
-    if max(WIDE, settled) < both.gap < HOPELESS:
+    if WIDE < both.gap < HOPELESS:
         both = bracket(W, a, b, betas=finer(betas, 4), **more)
     return LogZ(both.forward.log_z, both.forward.lower, both.forward.upper, (both.verdict,))
