@@ -197,7 +197,7 @@ class GeneralBoltzmann(nn.Module):
         with torch.no_grad():
             s = gibbs(net.J, net.c, s, rng, n_gibbs)
         both = Bracket(forward, net.reverse_ais(s, betas=betas, rng=rng))
-        return LogZ(forward.log_z, forward.lower, forward.upper, (both.verdict,))
+        return LogZ.around(forward, both.verdict)
 
 
 def states(n: int, chunk: int = 4096) -> Iterator[Tensor]:
