@@ -45,7 +45,7 @@ def computing(nets: nn.Module, rows: int, library: Library | None = None) -> Ite
 
 @cache
 def keeping() -> bool:
-    """Have glibc keep what is freed, up to 256 MB, for the next step; whether it does.
+    """Have glibc keep what is freed, up to 512 MB, for the next step; whether it does.
 
     By itself it hands tensors of some 100 kB back to the system and gets them anew, page by page: at worst, which
     depends on what the process did before, a quarter of the time of convolutions. It is left alone where the
@@ -54,8 +54,11 @@ def keeping() -> bool:
     if sys.platform != "linux" or any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
-    # M_MMAP_THRESHOLD at its maximum, then M_TRIM_THRESHOLD
-    return mallopt is not None and bool(mallopt(-3, 2**25) and mallopt(-1, 2**28))
+    if mallopt is None:
+        return False
+    mmap_threshold, trim_threshold = -3, -1
+    larger = mallopt(mmap_threshold, 2**28) or mallopt(mmap_threshold, 2**25)  # the most that older ones take
+    return bool(larger and mallopt(trim_threshold, 2**29))
 
 
 @cache

@@ -127,7 +127,8 @@ def test_auto_is_answered_by_a_process_alone(monkeypatch):
 @pytest.mark.parametrize(
     ("platform", "setting", "library", "asked"),
     [
-        ("linux", None, "glibc", [(-3, 2**25), (-1, 2**28)]),
+        ("linux", None, "glibc", [(-3, 2**28), (-1, 2**29)]),
+        ("linux", None, "old glibc", [(-3, 2**28), (-3, 2**25), (-1, 2**29)]),
         ("linux", "MALLOC_ARENA_MAX", "glibc", []),
         ("linux", "GLIBC_TUNABLES", "glibc", []),
         ("linux", None, "musl", []),
@@ -138,8 +139,13 @@ def test_freed_memory_is_kept_where_the_library_can_and_nobody_has_said_how(
     platform, setting, library, asked, monkeypatch
 ):
     seen = []
-    glibc = SimpleNamespace(mallopt=lambda name, value: seen.append((name, value)) or 1)
-    monkeypatch.setattr(compute.ctypes, "CDLL", lambda name: glibc if library == "glibc" else SimpleNamespace())
+
+    def mallopt(name: int, value: int) -> bool:
+        seen.append((name, value))
+        return name == -1 or value <= 2**25 or library == "glibc"
+
+    c = SimpleNamespace() if library == "musl" else SimpleNamespace(mallopt=mallopt)
+    monkeypatch.setattr(compute.ctypes, "CDLL", lambda name: c)
     monkeypatch.setattr(compute.sys, "platform", platform)
     for name in [name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_TUNABLES"))]:
         monkeypatch.delenv(name)

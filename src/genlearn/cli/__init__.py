@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import ctypes
 import gc
 import os
 import sys
@@ -65,25 +64,12 @@ for command, example in EXAMPLES.items():
     app.command(epilog=f"Example: {example}")(command)
 
 
-def keep_freed_memory() -> None:
-    """Let glibc keep freed buffers: by default it hands large ones back to the system and faults them in at each step.
-
-    Doubling a 784 x 500 matrix took 105 us so, and 35 us with the memory kept. No effect elsewhere.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mmap_threshold, trim_threshold = -3, -1
-        mallopt(mmap_threshold, 1 << 28)
-        mallopt(trim_threshold, 1 << 29)
-
-
 def main() -> None:
-    """The console script: this process is ours, so its threads and its memory are set for training."""
+    """The console script: this process is ours, so its threads are set for training."""
     # Read when torch is loaded: threads that wait spin for so many rounds before they sleep. An epoch of an RBM beside
     # another busy process took .8 to 1.1 s with 0 to 1,000 rounds, 9 s with 50,000, 25 s by default; on idle cores
     # .67 s with none, .42 s with 1,000 or more.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    keep_freed_memory()
     # At its end Python looks for cycles in all that torch has loaded, .6 s that nobody needs.
     atexit.register(gc.freeze)
     app(prog_name="genlearn")
