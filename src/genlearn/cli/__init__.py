@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import gc
 import os
-import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
