@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from genlearn.train import Optimizer
-from genlearn.train.optim import step
 
 Array = NDArray[np.float64]
 LR, M, B1, B2, EPS = 0.05, 0.7, 0.6, 0.8, 1e-8
@@ -28,7 +27,7 @@ def walk(spec: Optimizer, gradients: list[Array], start: Array, images: int = 10
     for i, g in enumerate(gradients):
         spec.schedule(optimizer, i * images)
         p.grad = torch.tensor(g).view_as(p)
-        step(optimizer)
+        spec.step(optimizer)
         places.append(p.detach().numpy().ravel().copy())
     return places
 

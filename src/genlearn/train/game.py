@@ -14,7 +14,7 @@ from genlearn._types import Batch, Logs, Nets
 from genlearn.maths.rng import Rng
 from genlearn.parallel import average
 from genlearn.train.contract import JointLoss, Loss, Prepare, Setup, checked
-from genlearn.train.optim import Optimizer, step
+from genlearn.train.optim import Optimizer
 from genlearn.train.stream import Stream
 
 
@@ -156,7 +156,7 @@ class Playing:
         for p, g in zip(self.owned, gradients, strict=True):
             # Fused optimisers go through memory: a gradient of another layout would move the wrong weights.
             p.grad = g if g.stride() == p.stride() else torch.empty_like(p).copy_(g)
-        step(self.optimizer)
+        self.player.optimizer.step(self.optimizer)
         for p in self.owned:
             p.grad = None
         if self.player.after is not None:

@@ -40,12 +40,6 @@ for _method in ("add_param_group", "state_dict", "load_state_dict"):
         _plain.__dict__.setdefault("__dynamo_disable", _plain)
 
 
-def step(optimizer: torch.optim.Optimizer) -> None:
-    """`optimizer.step()` without its wrappers, which import the compiler and cost more than a small step."""
-    with torch.no_grad():
-        inspect.unwrap(type(optimizer).step)(optimizer)
-
-
 @dataclass(frozen=True)
 class Optimizer:
     """How a player descends.
@@ -127,6 +121,12 @@ class Optimizer:
             group["lr"].fill_(lr)
             if self.name in _MOMENTUM:
                 group["momentum"] = Schedule.parse(self.momentum)(images, spent)
+
+    @staticmethod
+    def step(optimizer: torch.optim.Optimizer) -> None:
+        """`optimizer.step()` without its wrappers, which import the compiler and cost more than a small step."""
+        with torch.no_grad():
+            inspect.unwrap(type(optimizer).step)(optimizer)
 
 
 def _number(text: str) -> float | str:
