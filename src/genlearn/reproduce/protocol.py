@@ -99,6 +99,7 @@ class Protocol:
         budget = {"epochs": self.epochs * pack * k, "images": None, "minutes": None}
         own = {"batch_size": self.ROWS * pack, **budget, "random_state": seed, "device": "cpu"}
         if taken := [name for name in self.settings if name in own or name == "pack"]:
+            taken.sort(key=lambda name: self.settings[name] is None)  # lifted by the one asked for
             raise ValueError(f"--set {taken[0]}: it is the protocol's own; the usual fix is --epochs or --seeds")
         return self.MODEL(**{**self.NETS, **self.settings, **changes, **own})
 
