@@ -101,7 +101,10 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         gradients, ctx.gradients = ctx.gradients, None  # once: they are scaled where they lie
-        return (*(g.mul_(grads[0]) for g in gradients), None, None, None)
+        scale = grads[0]
+        if scale.device.type != "cpu" or scale != 1:  # a loss of nothing else needs no pass over [D, H]
+            gradients = [g.mul_(scale) for g in gradients]
+        return (*gradients, None, None, None)
 
 
 _linear: Callable[..., Tensor] = _Linear.apply

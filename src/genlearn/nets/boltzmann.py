@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot, softplus
+from torch.nn.functional import linear, one_hot, softplus
 
 from genlearn._types import Visible
 from genlearn.maths.ais import MAX_UNITS
@@ -108,7 +108,8 @@ class RestrictedBoltzmann(nn.Module):
 
     def mean_visible(self, h: Float[Tensor, "B H"]) -> Float[Tensor, "B D"]:
         """E[v | h]: sigmoid(a + W h) for binary units, softmax for a label, mean + sigma (a + W h) if Gaussian."""
-        inputs = torch.addmm(self.a, h, self.W.T).to(self.W.dtype)
+        # Not addmm with W.T: autocast converts W once for both directions, but a view of it each time.
+        inputs = linear(h, self.W, self.a).to(self.W.dtype)
         if self.visible == "gaussian":
             return self.mean + self.sigma * inputs
         if not self.n_classes:
