@@ -78,15 +78,15 @@ class Run:
     @classmethod
     def open(cls, path: str | Path) -> Run:
         """The run in a folder; a one-line ValueError if there is none, or one of another format."""
-        path = Path(path)
+        path, fix = Path(path), "the usual fix is a new run in another folder"
         try:
             record = read_json(path / "run.json")
         except (FileNotFoundError, NotADirectoryError):
             raise ValueError(f"there is no {path}/run.json, expected the folder of a run") from None
         except (ValueError, OSError) as error:
-            raise ValueError(f"{path}/run.json cannot be read ({error}); the usual fix is a new run") from None
+            raise ValueError(f"{path}/run.json cannot be read ({error}); {fix}") from None
         if not isinstance(record, dict):
-            raise ValueError(f"{path}/run.json cannot be read (it holds no record); the usual fix is a new run")
+            raise ValueError(f"{path}/run.json cannot be read (it holds no record); {fix}")
         if record.get("format") != FORMAT:
             raise ValueError(
                 f"{path} is a run of format {record.get('format')} (genlearn {record.get('version')}), "
@@ -264,6 +264,7 @@ class Run:
     ) -> list[Result]:
         """Score the model on test images; each score is kept in evaluation.json as soon as it is there."""
         data, model = self.data(), self.model()
+        model.border_.check_number(n_samples)  # before the scores that draw none, which may take minutes
 
         def keep(results: list[Result]) -> None:
             kept = {r.name: r for r in self.results()} | {r.name: r for r in results}

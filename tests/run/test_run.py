@@ -249,6 +249,12 @@ def test_the_metrics_get_the_three_parts_and_the_averaged_model(finished, monkey
     assert torch.equal(got["likelihoods"](data.test.x[:9], 9)["ELBO"].values, expected)
 
 
+def test_more_samples_than_memory_holds_are_refused_before_any_score(finished, monkeypatch):
+    monkeypatch.setattr("genlearn.run.evaluate", lambda **given: pytest.fail("scores were begun"))
+    with pytest.raises(MemoryError, match="n is 1,000,000,000,000,000, whose images take more memory"):
+        finished.evaluate(n_samples=10**15, record=False)
+
+
 def test_a_score_depends_on_the_seed_that_is_asked_for(finished):
     metrics, data, model = ["parzen", "likelihood"], load("digits"), finished.model()
     first, again, other = (finished.evaluate(metrics, 60, seed, record=False) for seed in (0, 0, 1))
