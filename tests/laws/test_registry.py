@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from zoo import NAMES, find, make, told
 
 import genlearn
@@ -277,6 +280,33 @@ def test_precisions(name, precision, digits):
     expected = torch.float64 if precision == "float64" else torch.float32
     assert all(p.dtype == expected for p in model.nets_.parameters())
     assert np.isfinite(draw(model, 3, digits)).all()
+
+
+class Low(TorchDispatchMode):
+    """Counts the operations of which some input is bf16, by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        tensors = tree_leaves((args, kwargs))
+        low = any(isinstance(x, torch.Tensor) and x.dtype == torch.bfloat16 for x in tensors)
+        self.seen[func.overloadpacket.__name__] += low
+        return func(*args, **(kwargs or {}))
+
+
+def test_bf16_is_inside_of_nets_only(name, digits):
+    """What is random, and losses with their logarithms, is not rounded to 8 bits; products are."""
+    images, *labels = told(digits[:300])
+    model = make(name, precision="bf16")
+    with Low() as low:
+        model.fit(images, *labels)
+    assert sum(low.seen.values()) > 0 or name == "bm"
+    losses = ("softplus", "log_sigmoid_forward", "_log_softmax", "logsumexp", "exp", "log", "mse_loss", "pow")
+    draws = ("normal_", "uniform_", "random_", "bernoulli_", "lt", "rand_like", "randn_like")
+    if name != "proof":  # a model of the tests, with a loss of its own
+        assert {op: low.seen[op] for op in (*losses, *draws) if low.seen[op]} == {}
 
 
 @pytest.mark.parametrize(

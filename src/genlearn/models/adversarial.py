@@ -231,7 +231,8 @@ class Adversarial(GenerativeEstimator):
             loss = (1 - w) * self._pair.g(real, false)
         if w:
             # The means of all processes: the square of a mean is not the mean of squares.
-            means = [all_sum(nets.D.features(self._shown(v, batch), rng).mean(0)) / rng.world for v in (x, fake)]
+            features = [nets.D.features(self._shown(v, batch), rng).to(v.dtype) for v in (x, fake)]
+            means = [all_sum(f.mean(0)) / rng.world for f in features]
             logs["matching"] = (means[0] - means[1]).square().sum()
             loss = loss + w * logs["matching"]
         return self._remembered("G", nets, loss), logs

@@ -71,7 +71,7 @@ class DBM(Encoder, GenerativeEstimator):
     dropout: Annotated[float, Range(0, 0.95), "probability to drop a hidden unit in back-propagation"] = 0.0
     optimizer: Annotated[OptimizerName, "optimiser of all stages but back-propagation"] = "momentum"
     learning_rate: Annotated[float | Schedule, Range(0, open=True), "step size, or its schedule in images"] = (
-        "inverse(0.03, half_life=3e5)"  # type: ignore[assignment]
+        "linear(0.03, 0, over=budget)"  # type: ignore[assignment]  # a schedule is written as text
     )
     momentum: Annotated[float | Schedule, Range(0, 1), "of momentum and nesterov, or its schedule in images"] = 0.5
 

@@ -67,7 +67,7 @@ class DBN(Encoder, GenerativeEstimator):
     optimizer: Annotated[OptimizerName, "optimiser of all stages"] = "momentum"
     learning_rate: Annotated[
         float | Schedule, Range(0, open=True), "step size of up-down, or its schedule in images"
-    ] = 0.02
+    ] = "linear(0.05, 0, over=budget)"  # type: ignore[assignment]  # a schedule is written as text
     momentum: Annotated[float | Schedule, Range(0, 1), "of momentum and nesterov, or its schedule in images"] = 0.9
 
     family: ClassVar[str] = "energy"

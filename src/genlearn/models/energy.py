@@ -50,7 +50,8 @@ class EnergyModel(GenerativeEstimator):
 
     Only `nce` knows Z: it alone has `score_samples`, -E(x) - log Z, an estimate. Real data are taken as they are;
     binary ones are drawn from grey pixels in [0, 1] afresh for each batch. `sample` runs chains from the noise law:
-    Metropolis-adjusted Langevin steps, or Gibbs sweeps over the bits (d energies a sweep: for few bits).
+    Metropolis-adjusted Langevin steps, or Gibbs sweeps over the bits (d energies a sweep: for few bits). Training stays
+    in full precision, with `bf16` too.
 
     A file holds the weights, not the code: `EnergyModel.load(folder, energy=...)` wants a module like the one that was
     trained.
@@ -114,20 +115,22 @@ class EnergyModel(GenerativeEstimator):
             nets.log_z.value.copy_(torch.logsumexp(log_w, 0) - math.log(len(y)))
 
     def _loss(self, nets: EnergyNets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
-        x = bernoulli(batch.x, rng) if self.visible == "binary" else batch.x
-        if self.algorithm == "nce":
-            y = nets.noise.draw(self.nu * len(x), rng)
-            p, n = self._scorer(nets), nets.noise.log_prob
-            return nce(p(x), n(x), p(y), n(y), self.nu), {}
-        objectives: dict[str, Callable[..., Tensor]] = {
-            "score-matching": matching.score_matching,
-            "sliced": partial(matching.sliced_score_matching, rng=rng),
-            "denoising": partial(matching.denoising_score_matching, sigma=self.sigma, rng=rng),
-            "ratio-matching": partial(matching.ratio_matching, rng=rng, n_flips=self.n_flips),
-        }
-        rows = objectives[self.algorithm](nets.energy, x)
-        # A bias that is added to the energy is not in its score: the gradient is then zero, not missing.
-        return rows.mean() + 0 * torch.stack([p.sum() for p in nets.energy.parameters()]).sum(), {}
+        # Slopes and differences of energies are small beside the energies.
+        with torch.autocast(batch.x.device.type, enabled=False):
+            x = bernoulli(batch.x, rng) if self.visible == "binary" else batch.x
+            if self.algorithm == "nce":
+                y = nets.noise.draw(self.nu * len(x), rng)
+                p, n = self._scorer(nets), nets.noise.log_prob
+                return nce(p(x), n(x), p(y), n(y), self.nu), {}
+            objectives: dict[str, Callable[..., Tensor]] = {
+                "score-matching": matching.score_matching,
+                "sliced": partial(matching.sliced_score_matching, rng=rng),
+                "denoising": partial(matching.denoising_score_matching, sigma=self.sigma, rng=rng),
+                "ratio-matching": partial(matching.ratio_matching, rng=rng, n_flips=self.n_flips),
+            }
+            rows = objectives[self.algorithm](nets.energy, x)
+            # A bias that is added to the energy is not in its score: the gradient is then zero, not missing.
+            return rows.mean() + 0 * torch.stack([p.sum() for p in nets.energy.parameters()]).sum(), {}
 
     @property
     def _law(self) -> Visible:

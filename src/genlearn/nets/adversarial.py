@@ -76,4 +76,4 @@ class ImageDiscriminator(nn.Module):
         """Logits, or a critic's values; there is no noise inside for `rng` to draw."""
         features = self.features(x, rng)
         y: Tensor = self.out(features if self.minibatch is None else self.minibatch(features))
-        return y.flatten()
+        return y.flatten().to(x.dtype)

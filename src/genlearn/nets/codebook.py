@@ -142,7 +142,7 @@ class GridEncoder(nn.Module):
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
         """A vector for each place of the grid."""
         z: Tensor = self.layers(pad(x, self.padding))
-        return z
+        return z.to(x.dtype)
 
 
 class GridDecoder(nn.Module):

@@ -118,7 +118,7 @@ class ConvEncoder(nn.Module):
     def forward(self, x: Float[Tensor, "B ..."], rng: torch.Generator | None = None) -> Float[Tensor, "B n_out"]:
         """Codes; there is no noise inside for `rng` to draw."""
         y: Tensor = self.out(self.trunk(x.reshape(-1, *self.shape)))
-        return y
+        return y.to(x.dtype)
 
 
 class ConvDecoder(nn.Module):
@@ -144,4 +144,4 @@ class ConvDecoder(nn.Module):
     def forward(self, z: Float[Tensor, "B n_in"], rng: torch.Generator | None = None) -> Float[Tensor, "B C H W"]:
         """Images: [B, n_in] -> [B, C, H, W]; there is no noise inside for `rng` to draw."""
         x: Tensor = self.layers(self.inp(z).unflatten(1, self.first))
-        return x
+        return x.to(z.dtype)

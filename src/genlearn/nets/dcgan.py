@@ -54,7 +54,7 @@ class DCGANGenerator(nn.Module):
     def forward(self, z: Float[Tensor, "B n"], rng: torch.Generator | None = None) -> Float[Tensor, "B C H W"]:
         """Images; there is no noise inside for `rng` to draw."""
         x: Tensor = self.layers(z[:, :, None, None])
-        return (x.tanh() + 1) / 2
+        return (x.to(z.dtype).tanh() + 1) / 2
 
 
 class DCGANTrunk(nn.Module):

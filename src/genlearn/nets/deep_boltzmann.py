@@ -185,4 +185,4 @@ class MeanFieldMLP(nn.Module):
             h = layer(h if above is None else torch.cat([h, above], 1)).sigmoid()
             h = dropout(h, self.dropout, rng)
         logits: Tensor = self.out(h)
-        return logits
+        return logits.to(x.dtype)

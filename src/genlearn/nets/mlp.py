@@ -142,4 +142,4 @@ class MLP(nn.Module):
         last = self.dropout if len(self.hidden) else self.input_dropout
         features = dropout(self.features(x, rng), last, rng)
         y: Tensor = self.out(features if self.minibatch is None else self.minibatch(features))
-        return y
+        return y.to(x.dtype)

@@ -57,12 +57,12 @@ class ResNetGenerator(nn.Module):
         self.first = (channels[0], *sizes[0])
         self.inp = nn.Linear(n_latent, channels[0] * sizes[0][0] * sizes[0][1])
         self.blocks = nn.Sequential(*(ResidualBlock(n, m, "up", True) for n, m in pairwise(channels)))
-        self.out = nn.Sequential(BatchNorm(width), nn.ReLU(), nn.Conv2d(width, shape[0], 3, 1, 1), nn.Sigmoid())
+        self.out = nn.Sequential(BatchNorm(width), nn.ReLU(), nn.Conv2d(width, shape[0], 3, 1, 1))
 
     def forward(self, z: Float[Tensor, "B n"], rng: torch.Generator | None = None) -> Float[Tensor, "B C H W"]:
         """Images; there is no noise inside for `rng` to draw."""
         x: Tensor = self.out(self.blocks(self.inp(z).unflatten(1, self.first)))
-        return x
+        return x.to(z.dtype).sigmoid()
 
 
 class ResNetTrunk(nn.Module):

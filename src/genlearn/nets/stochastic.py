@@ -48,12 +48,13 @@ class StochasticLayers(nn.Module):
         for first in (1, 2):
             for i in range(first, len(h), 2):
                 h[i] = self._layer(i, h, sigma if i > 1 else 0.0, rng)
-        return h, linear(h[1], self.W[0], self.b[0])
+        return h, linear(h[1], self.W[0], self.b[0]).to(h[1].dtype)
 
     def _layer(self, i: int, h: list[Tensor], sigma: float, rng: torch.Generator) -> Tensor:
         u = linear(h[i - 1], self.W[i - 1].T, self.b[i])
         if i + 1 < len(h):
             u = u + linear(h[i + 1], self.W[i])
+        u = u.to(h[i - 1].dtype)
         if not sigma:
             return u.tanh()
         before, after = (sigma * normal(u.shape, rng, u.dtype) for _ in range(2))

@@ -54,19 +54,19 @@ class TiedLayer(nn.Module):
 
     def encode(self, x: Float[Tensor, "B D"]) -> Float[Tensor, "B H"]:
         """h [B, H]."""
-        h: Tensor = self.activation(linear(x, self.W.T, self.b))
+        h: Tensor = self.activation(linear(x, self.W.T, self.b).to(x.dtype))
         return h
 
     def outputs(self, h: Float[Tensor, "B H"]) -> Float[Tensor, "B D"]:
         """What the layer makes of h again: logits, or values [B, D]."""
-        return linear(h, self.W, self.a)
+        return linear(h, self.W, self.a).to(h.dtype)
 
     def squared_jacobian_norm(self, x: Float[Tensor, "B D"]) -> Float[Tensor, "B"]:
         """||dh/dx||_F^2 = sum_j s'(u_j)^2 sum_i W_ij^2, u = x W + b, of every row [B]; (h (1 - h))^2 for sigmoids.
 
         Rifai et al. 2011, equation 7.
         """
-        u = linear(x, self.W.T, self.b)
+        u = linear(x, self.W.T, self.b).to(x.dtype)
         if isinstance(self.activation, nn.Sigmoid):
             h = u.sigmoid()
             slopes = h * (1 - h)
@@ -74,4 +74,4 @@ class TiedLayer(nn.Module):
             with torch.enable_grad():
                 u = u if u.requires_grad else u.requires_grad_()
                 (slopes,) = torch.autograd.grad(self.activation(u).sum(), u, create_graph=True)
-        return slopes.square() @ self.W.square().sum(0)
+        return (slopes.square() @ self.W.square().sum(0)).to(x.dtype)
