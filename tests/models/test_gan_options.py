@@ -372,6 +372,14 @@ def test_feature_matching(share):
     assert (model._stages((D,))[0].joint is None) == (share > 0)
 
 
+def test_features_are_matched_in_full_precision():
+    """Their means are close: in bf16 the difference would be what was rounded."""
+    model = make(feature_matching=1.0, precision="float32")
+    with torch.autocast("cpu", torch.bfloat16):
+        _, logs = model._loss_g(model._fresh_nets((D,), 0), Batch(batch().x.float()), make_rng(1))
+    assert logs["matching"].dtype == torch.float32
+
+
 def test_historical_averaging():
     """weight |theta - mean of all theta so far|^2, of either player's own weights."""
     model = make(history=0.7)

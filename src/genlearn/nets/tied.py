@@ -28,9 +28,10 @@ class TiedDecoder(nn.Module):
         self, z: Float[Tensor, "B k"], encoder: MLP, rng: torch.Generator | None = None
     ) -> Float[Tensor, "B d"]:
         """The outputs of codes z [B, k]."""
+        out = z
         for i, (layer, bias) in enumerate(zip(reversed(linears(encoder)), self.biases, strict=True)):
-            z = linear(dropout(self.activation(z), self.dropout, rng) if i else z, layer.weight.T, bias)
-        return z
+            out = linear(dropout(self.activation(out), self.dropout, rng) if i else out, layer.weight.T, bias)
+        return out.to(z.dtype)
 
 
 def linears(module: nn.Module) -> list[nn.Linear]:

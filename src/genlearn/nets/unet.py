@@ -115,7 +115,7 @@ class UNet(nn.Module):
                 h = _enlarged(h, beside)
             h = block(torch.cat([h, beside], 1), told)
         out: Tensor = self.last(silu(self.norm(h)))
-        return out
+        return out.to(x.dtype)
 
 
 class GroupNorm(nn.GroupNorm):
