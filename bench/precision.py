@@ -43,8 +43,8 @@ CONTENDERS: dict[str, tuple[Callable[..., GenerativeEstimator], object, Callable
         lambda **o: RBM(epochs=3, learning_rate="linear(0.05, 0, over=162000)", **o), mnist, ais,
     ),
     "VAE 784-200-200-20, 3 epochs: ELBO": (lambda **o: VAE(epochs=3, **o), mnist, elbo),
-    "GAN of 2014, 8 epochs: Parzen": (
-        lambda **o: GAN.from_preset("goodfellow-2014", epochs=8, **o), parzen_2014, windows,
+    "GAN of 2014, 20 epochs: Parzen": (
+        lambda **o: GAN.from_preset("goodfellow-2014", epochs=20, **o), parzen_2014, windows,
     ),
 }  # fmt: skip
 
