@@ -16,7 +16,7 @@ from genlearn.models.gan import GAN
 from genlearn.models.rbm import RBM
 from genlearn.models.stacked_rbm import StackedRBMClassifier
 from genlearn.models.vae import VAE
-from genlearn.train import Optimizer, Progress, Stream, Training
+from genlearn.train import Optimizer, Progress, Schedule, Stream, Training
 
 
 @pytest.fixture
@@ -25,6 +25,22 @@ def trained(monkeypatch) -> list[Training]:
     kept, run = [], Training.run
     monkeypatch.setattr(Training, "run", lambda self, resume=False: kept.append(self) or run(self, resume))
     return kept
+
+
+@pytest.mark.parametrize(
+    ("rate", "start"),
+    [
+        (RBM()._rate(784), 0.05),
+        (RBM(visible="gaussian", n_hidden=4)._rate(64), 0.05),
+        (RBM(visible="gaussian", n_hidden=500)._rate(3072), 1 / 1268),
+        (DBM().learning_rate, 0.03),
+        (DBN().learning_rate, 0.05),
+    ],
+)
+def test_what_is_learned_from_chains_ends_at_a_rate_of_0(rate, start):
+    """Else the end of a training is as noisy as its steps are long."""
+    schedule = Schedule.parse(rate)
+    assert [schedule(10**6, spent) for spent in (0, 0.5, 1)] == pytest.approx([start, start / 2, 0])
 
 
 def vae(**changes) -> VAE:

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from zoo import NAMES, find, make, told
 
 import genlearn
-from genlearn import registry
+from genlearn import RBM, registry
 from genlearn.files import checksum
 from genlearn.maths.rng import make_rng
 from genlearn.parameters import table
@@ -296,17 +296,30 @@ class Low(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_bf16_is_inside_of_nets_only(name, digits):
-    """What is random, and losses with their logarithms, is not rounded to 8 bits; products are."""
-    images, *labels = told(digits[:300])
-    model = make(name, precision="bf16")
-    with Low() as low:
-        model.fit(images, *labels)
-    assert sum(low.seen.values()) > 0 or name == "bm"
+def check(low: Low) -> None:
+    """What is random, and losses with their logarithms, is not rounded to 8 bits."""
     losses = ("softplus", "log_sigmoid_forward", "_log_softmax", "logsumexp", "exp", "log", "mse_loss", "pow")
     draws = ("normal_", "uniform_", "random_", "bernoulli_", "lt", "rand_like", "randn_like")
-    if name != "proof":  # a model of the tests, with a loss of its own
-        assert {op: low.seen[op] for op in (*losses, *draws) if low.seen[op]} == {}
+    assert {op: low.seen[op] for op in (*losses, *draws) if low.seen[op]} == {}
+
+
+def test_bf16_is_inside_of_nets_only(name, digits):
+    if name == "proof":
+        pytest.skip("a model of the tests, with a loss of its own")
+    images, *labels = told(digits[:300])
+    with Low() as low:
+        make(name, precision="bf16").fit(images, *labels)
+    assert low.seen.total() > 0 or name == "bm"
+    check(low)
+
+
+@pytest.mark.parametrize("algorithm", ["cd", "pcd", "parallel-tempering", "nce", "score-matching"])
+def test_no_energy_is_taken_in_bf16(algorithm, digits):
+    """Small differences of sums over all pixels are learned."""
+    with Low() as low:
+        RBM(n_hidden=5, algorithm=algorithm, epochs=1, precision="bf16").fit(digits[:300])
+    check(low)
+    assert low.seen["mv"] == low.seen["dot"] == 0
 
 
 @pytest.mark.parametrize(

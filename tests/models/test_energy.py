@@ -379,15 +379,18 @@ def test_bad_input_is_refused_in_one_line(changes, message):
 @pytest.mark.parametrize("algorithm", ["nce", "score-matching", "sliced", "denoising"])
 def test_bf16_and_flat_values(algorithm):
     """Training is in full precision all the same; a column that never changes has no infinite density."""
+    types = set()
     X = np.column_stack([gaussian_data(2, 400)[0], np.ones(400)]).astype(np.float32)
 
     def learnt(precision: str) -> EnergyModel:
         torch.manual_seed(0)
         energy = nn.Sequential(nn.Linear(3, 8), nn.SiLU(), nn.Linear(8, 1), nn.Flatten(0))
+        energy.register_forward_hook(lambda module, given, out: types.add(out.dtype))
         return model(energy, algorithm=algorithm, precision=precision, n_steps=3, random_state=0).fit(X)
 
     low, full = learnt("bf16"), learnt("float32")
     assert np.isfinite(low.sample(4, random_state=0)).all()
+    assert types == {torch.float32}
     for a, b in zip(low.nets_.state_dict().values(), full.nets_.state_dict().values(), strict=True):
         assert torch.equal(a, b)
 

@@ -23,11 +23,6 @@ TIMED, UNET = TimedMLP(5, (4,)), UNet(SHAPE, 8)
 torch.nn.init.normal_(UNET.last.weight, generator=make_rng(0))  # it begins as 0
 
 
-def turned(x: Tensor) -> Tensor:
-    h, logits = GSN.turn(GSN.start(x), 1.0, make_rng(0))
-    return torch.cat([*h, logits], 1)
-
-
 NETS = {
     "mlp": MLP((5, 4, 3)),
     "maxout": MLP((5, 4, 1), pieces=2),
@@ -39,7 +34,8 @@ NETS = {
     "tied-encode": TIED.encode,
     "tied-slopes": TIED.squared_jacobian_norm,
     "tied-outputs": lambda z: TIED.outputs(z[:, :4]),
-    "gsn": turned,
+    "gsn-layers": lambda x: GSN.turn(GSN.start(x), 1.0, make_rng(0))[0][2],
+    "gsn-logits": lambda x: GSN.turn(GSN.start(x), 1.0, make_rng(0))[1],
     "mean-field": CLASSES,
     "timed": lambda x: TIMED(x, x[:, 0]),
     "unet": lambda x: UNET(x, x[:, 0, 0, 0]),

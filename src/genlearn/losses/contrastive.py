@@ -102,7 +102,8 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         gradients, ctx.gradients = ctx.gradients, None  # once: they are scaled where they lie
         scale = grads[0]
-        if scale.device.type != "cpu" or scale != 1:  # a loss of nothing else needs no pass over [D, H]
+        # A loss of nothing else needs no pass over [D, H]; to ask a GPU would take longer than the pass.
+        if scale.device.type != "cpu" or scale != 1 or scale.requires_grad:
             gradients = [g.mul_(scale) for g in gradients]
         return (*gradients, None, None, None)
 

@@ -163,7 +163,7 @@ class FlowMatching(Encoder, GenerativeEstimator):
             y = y.masked_fill(coins((len(x),), self.unconditional, rng), -1)
         rows = flow_matching(self._velocity(nets, x_t, t, y), velocity)
         parts = torch.nn.functional.one_hot((BINS * u).long(), BINS).to(rows.dtype)
-        sums, counts = all_sum(torch.stack([rows.detach() @ parts, parts.sum(0)]))
+        sums, counts = all_sum(torch.stack([(rows.detach()[:, None] * parts).sum(0), parts.sum(0)]))
         logs = dict(zip(self._bins, sums / counts, strict=True))
         return rows.mean(), logs if len(x) * rng.world >= BINS else {}  # with fewer images some part has none
 

@@ -259,19 +259,22 @@ def _nce(model: RBM, nets: RBMNets, v: Tensor, rng: Rng) -> Tensor:
     """Against independent pixels at the rates of the data, log Z learned too (Gutmann and Hyvarinen 2012)."""
     net = nets.rbm
     noise = net.sample_visible(net.base_mean().expand(model.n_noise * len(v), -1), rng)
-    log_n = [x @ net.a_base - net.log_z_base() for x in (v, noise)]
-    log_p = [-net.free_energy(x) - nets.log_z.value for x in (v, noise)]
-    return nce(log_p[0], log_n[0], log_p[1], log_n[1], model.n_noise)
+    # Differences of energies are small beside the energies.
+    with torch.autocast(v.device.type, enabled=False):
+        log_n = [x @ net.a_base - net.log_z_base() for x in (v, noise)]
+        log_p = [-net.free_energy(x) - nets.log_z.value for x in (v, noise)]
+        return nce(log_p[0], log_n[0], log_p[1], log_n[1], model.n_noise)
 
 
 def _matching(model: RBM, nets: RBMNets, v: Tensor, rng: Rng) -> Tensor:
     """Ratio matching of bits (Hyvarinen 2007); denoising score matching of u, in standard deviations (Vincent 2011)."""
     net = nets.rbm
-    if model.visible == "gaussian":
-        energy, u = lambda u: net.free_energy(net.mean + net.sigma * u), (v - net.mean) / net.sigma
-        return denoising_score_matching(energy, u, model.noise, rng).mean()
-    flips = min(model.n_flips, v.shape[1])
-    return flipped_ratio_matching(partial(rbm_flip_differences, net), v, rng, flips).mean()
+    with torch.autocast(v.device.type, enabled=False):  # as for nce
+        if model.visible == "gaussian":
+            energy, u = lambda u: net.free_energy(net.mean + net.sigma * u), (v - net.mean) / net.sigma
+            return denoising_score_matching(energy, u, model.noise, rng).mean()
+        flips = min(model.n_flips, v.shape[1])
+        return flipped_ratio_matching(partial(rbm_flip_differences, net), v, rng, flips).mean()
 
 
 LOSSES: dict[Algorithm, Callable[[RBM, RBMNets, Tensor, Rng], Tensor]] = {

@@ -75,4 +75,5 @@ class TiedLayer(nn.Module):
             with torch.enable_grad():
                 u = u if u.requires_grad else u.requires_grad_()
                 (slopes,) = torch.autograd.grad(self.activation(u).sum(), u, create_graph=True)
-        return (slopes.square() @ self.W.square().sum(0)).to(x.dtype)
+        with torch.autocast(x.device.type, enabled=False):
+            return slopes.square() @ self.W.square().sum(0)

@@ -25,14 +25,15 @@ def tempered_chain(
     Desjardins et al. 2010; Cho, Raiko and Ilin 2010.
     """
     n, T, _ = h.shape
-    beta = h.new_tensor(betas)
+    beta, a = h.new_tensor(betas), net.a - net.a_base
     rows = beta.repeat(n)[:, None]
     h = h.flatten(0, 1)
     while True:
-        v = bernoulli(torch.sigmoid(net.a_base + rows * (torch.addmm(net.a - net.a_base, h, net.W.T))), rng)
+        v = bernoulli(torch.sigmoid(net.a_base + rows * torch.addmm(a, h, net.W.T).to(h.dtype)), rng)
         inputs = net.hidden_input(v)
         h = bernoulli(torch.sigmoid(rows * inputs), rng)
-        G = ((inputs * h).sum(1) + v @ (net.a - net.a_base)).view(n, T)
+        with torch.autocast(h.device.type, enabled=False):
+            G = ((inputs * h).sum(1) + v @ a).view(n, T)
         order = _exchanged(G, beta, rng)[..., None]
         v, h = (x.view(n, T, -1).take_along_dim(order, 1) for x in (v, h))
         yield v, h
