@@ -30,7 +30,9 @@ def trained(monkeypatch) -> list[Training]:
 @pytest.mark.parametrize(
     ("rate", "start"),
     [
-        (RBM()._rate(784), 0.05),
+        (RBM()._rate(784), 0.1),
+        (RBM(centred=False)._rate(784), 0.05),
+        (RBM(algorithm="nce")._rate(784), 0.05),
         (RBM(visible="gaussian", n_hidden=4)._rate(64), 0.05),
         (RBM(visible="gaussian", n_hidden=500)._rate(3072), 1 / 1268),
         (DBM().learning_rate, 0.03),

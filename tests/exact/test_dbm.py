@@ -239,6 +239,12 @@ def test_centring_is_the_gradient_in_centred_parameters_mapped_back(net):
     centred = energy_difference(list(net.W), [net.a, *net.b], data, model, centers)
     got = torch.autograd.grad(centred, parameters(net))
     assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(got, expected, strict=True))
+    # a layer of None is one at 0
+    for i, c in enumerate(centers):
+        none, zero = ([*centers[:i], x, *centers[i + 1 :]] for x in (None, torch.zeros_like(c)))
+        differences = (energy_difference(list(net.W), [net.a, *net.b], data, model, cs) for cs in (none, zero))
+        a, b = (torch.autograd.grad(x, parameters(net)) for x in differences)
+        assert all(torch.allclose(x, y, atol=1e-12) for x, y in zip(a, b, strict=True))
 
 
 def test_exact_posterior_and_model_give_the_gradient_of_the_likelihood(net):
@@ -342,8 +348,9 @@ def test_composition_is_the_geometric_mean_of_the_two_rbms():
 
 
 def test_pretraining_is_cd_1_of_the_doubled_rbm():
-    """The expected gradient by enumeration of the transition x -> h -> x, within five standard errors."""
+    """The expected gradient, of centred x, by enumeration of x -> h -> x, within five standard errors."""
     net = machine((3, 2, 2))
+    net.center.uniform_(generator=make_rng(7))
     model, copies = DBM(hidden=(2, 2)), 40_000
     for layer in (1, 2):
         low, high = states(net.sizes[layer - 1]), states(net.sizes[layer])
@@ -353,7 +360,8 @@ def test_pretraining_is_cd_1_of_the_doubled_rbm():
         start = torch.zeros(len(low), dtype=torch.float64)
         start[[1, 2]] = 0.5
         end = start @ to_high @ to_low
-        expected = low.T @ ((end - start)[:, None] * up)
+        mu = net.center.split(net.sizes)[layer - 1]
+        expected = (low - mu).T @ ((end - start)[:, None] * up)
         batch = Batch(low[[1, 2]].repeat(copies, 1))
         loss, _ = model._cd(layer - 1, DBMNets(dbm=net), batch, make_rng(4))
         (got,) = torch.autograd.grad(loss, [net.W[layer - 1]])
@@ -361,8 +369,9 @@ def test_pretraining_is_cd_1_of_the_doubled_rbm():
         bias = net.a if layer == 1 else net.below[0]
         loss, _ = model._cd(layer - 1, DBMNets(dbm=net), batch, make_rng(4))
         got_low, got_high = torch.autograd.grad(loss, [bias, net.b[layer - 1]])
-        assert (got_low - (end - start) @ low).abs().max() < 5 * 0.5 / (2 * copies) ** 0.5
-        assert (got_high - (end - start) @ up).abs().max() < 5 * 0.5 / (2 * copies) ** 0.5
+        times = 2 if layer == 1 else 1  # what the bias of h must make up for
+        assert (got_low / times - (end - start) @ low).abs().max() < 5 * 0.5 / (2 * copies) ** 0.5
+        assert (got_high / times - ((end - start) @ up - mu @ expected)).abs().max() < 5 / (2 * copies) ** 0.5
 
 
 def test_ais_is_unbiased_in_z(net):

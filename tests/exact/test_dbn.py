@@ -195,6 +195,14 @@ def test_learning_the_top_cannot_lower_the_bound():
 # --- up-down
 
 
+def test_centred_recognition_is_the_same_law():
+    net = network((4, 3, 2, 3), 0)
+    x = torch.rand(5, 4, generator=make_rng(1)).double()
+    net.layers[0].a_base.normal_(generator=make_rng(2))
+    with torch.no_grad():
+        assert torch.allclose(net.centred_inputs(0, x), net.up[0](x))
+
+
 def data_of(sizes: tuple[int, ...], copies: int) -> tuple[Tensor, Tensor, Tensor]:
     """Rows, their indices, and labels, of which every fourth is unknown."""
     index = torch.tensor([0, 3, 3, 5, 9, 14, 6, 6])
@@ -212,8 +220,8 @@ def gradient(loss: Tensor, parameters: list[Tensor]) -> list[Tensor]:
 @pytest.mark.parametrize(("sizes", "n_classes"), [((4, 3, 4), K), ((4, 3, 2, 3), 0)])
 def test_up_down_has_the_gradients_of_its_three_parts(sizes, n_classes, centred):
     """Generative: of -E_q log p(v | x); recognition: of -E_p log q(x | v), the top's dream being its law after many
-    steps; top: of -E_q log p_top, or that of centred units. Each reaches its own parameters only, which the exact parts
-    alone must explain."""
+    steps; top: of -E_q log p_top. Centred: the last two in W (x - mu) for the x below. Each reaches its own parameters
+    only, which the exact parts alone must explain."""
     net, copies = network(sizes, n_classes), 4000
     v, index, y = data_of(sizes, copies)
     model = DBN(hidden=sizes[1:], top_steps=25, centred=centred)
@@ -250,9 +258,14 @@ def test_up_down_has_the_gradients_of_its_three_parts(sizes, n_classes, centred)
         got = gradient(loss, parameters)
         expected = gradient(exact, parameters)
         if parameters is top and centred:
-            (dW, da, db), mu, lam = expected, net.top.base_mean(), net.top.active
-            dW = dW - torch.outer(mu, db) - torch.outer(da, lam)
-            expected = [dW, da - dW @ lam, db - mu @ dW]
+            (dW, da, db), mu = expected, net.top.base_mean()
+            dW = dW - torch.outer(mu, db)
+            expected = [dW, da, db - mu @ dW]
+        if parameters is recognition and centred:
+            for i in range(len(net.up)):
+                (dR, dc), mu = expected[2 * i : 2 * i + 2], net.layers[i].base_mean()
+                dR = dR - torch.outer(dc, mu)
+                expected[2 * i : 2 * i + 2] = dR, dc - dR @ mu
         for g, e in zip(got, expected, strict=True):
             # Means of numbers in [-1, 1]; of the contrast, differences of two.
             assert (g - e).abs().max() < 5 * (0.5 / n) ** 0.5

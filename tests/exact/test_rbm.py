@@ -101,7 +101,7 @@ def test_cd_k_tends_to_the_exact_gradient(net):
 @pytest.mark.parametrize("k", [1, 3])
 def test_the_loss_estimates_the_cd_k_gradient(net, k):
     data = states(D)[[3, 3, 7, 21, 30]]
-    model = RBM(n_hidden=H, algorithm="cd", k=k)
+    model = RBM(n_hidden=H, algorithm="cd", k=k, centred=False)
     copies = 40_000
     batch = Batch(data.repeat(copies, 1))
     loss, _ = model._loss(RBMNets(rbm=net), batch, make_rng(5))
@@ -188,7 +188,7 @@ def test_pcd_beats_cd_1_after_equal_updates():
 
 @pytest.mark.parametrize("algorithm", ["cd", "score-matching"])
 def test_gaussian_units_learn_pictures_at_the_default_rate(algorithm):
-    """Pixels that rise and fall together, as those of photographs do: at .05 the weights are soon NaN."""
+    """Pixels that rise and fall together, as those of photographs do: uncentred, at .05 the weights are soon NaN."""
     n, rng = 300, np.random.default_rng(0)
     light = rng.normal(0, 1, (n, 1)) + 0.5 * rng.normal(0, 1, (n, 768))
     X = (255 / (1 + np.exp(-light))).astype(np.uint8).reshape(n, 3, 16, 16)
@@ -200,4 +200,4 @@ def test_gaussian_units_learn_pictures_at_the_default_rate(algorithm):
     assert error < 0.5 * x.var(0).mean()
     assert np.isfinite(model.sample(10)).all()
     with pytest.raises(FloatingPointError):
-        RBM(n_hidden=200, epochs=20, learning_rate=0.05, **options).fit(X)
+        RBM(n_hidden=200, epochs=20, learning_rate=0.05, centred=False, **options).fit(X)

@@ -118,6 +118,12 @@ def flipped(W: Tensor, a: Tensor, b: Tensor, f: Tensor, g: Tensor) -> list[Tenso
     return [W * (1 - 2 * g), a + W @ g, b * (1 - 2 * g)]
 
 
+def test_without_a_centre_the_hidden_side_stays_as_it_is(pictures):
+    v, w, offsets = pictures
+    net, mu = machine(), offsets[:D]
+    assert same(update(net, v, w, (mu, None)), update(net, v, w, (mu, torch.zeros(H).double())))
+
+
 def test_the_centred_gradient_does_not_change_when_0_and_1_change_places(pictures):
     v, w, offsets = pictures
     net, other, mu, lam = machine(), machine(), offsets[:D], offsets[D:]
@@ -494,10 +500,9 @@ def test_completions_have_the_conditional_law():
 
 
 @pytest.mark.parametrize("algorithm", ["nce", "score-matching"])
-@pytest.mark.parametrize("what", [{"centred": True}, {"sparsity": 0.1}])
-def test_what_an_estimator_has_not_is_refused(algorithm, what):
-    with pytest.raises(ValueError, match=f"with algorithm '{algorithm}', which has neither"):
-        RBM(algorithm=algorithm, **what).check_parameters()
+def test_what_an_estimator_has_not_is_refused(algorithm):
+    with pytest.raises(ValueError, match=f"sparsity is 0.1 with algorithm '{algorithm}', which has none"):
+        RBM(algorithm=algorithm, sparsity=0.1).check_parameters()
 
 
 @pytest.mark.parametrize("binarize", [True, False])

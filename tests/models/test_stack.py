@@ -65,7 +65,7 @@ def test_each_layer_learns_on_the_means_that_the_ones_below_make(pictures):
         net = nets.rbms[i]
         means.append(torch.sigmoid(means[-1] @ net.W + net.b))
         assert torch.allclose(ascend(list(nets.rbms)[: i + 1], pictures.x), means[-1])
-    stages = greedy_rbms(3, Budget(epochs=2.0), Optimizer("sgd", 0.1))
+    stages = greedy_rbms(3, Budget(epochs=2.0), lambda _: Optimizer("sgd", 0.1))
     with torch.no_grad():
         for i, stage in enumerate(stages):
             assert [n for n, _ in stage.players[0].parameters(nets)] == [f"rbms.{i}.{p}" for p in ("W", "a", "b")]
@@ -78,13 +78,14 @@ def test_each_layer_learns_on_the_means_that_the_ones_below_make(pictures):
 
 @pytest.mark.parametrize("k", [1, 3])
 def test_a_layer_learns_by_contrastive_divergence(k):
-    """On grey rows: <v p> of the rows less that of the enumerated law after k steps from them."""
+    """On grey rows: <v p> of the rows less that of the enumerated law after k steps from them, v centred."""
     nets, copies = StackNets(rbms=stack((4, 3), make_rng(0))).double(), 20_000
     net, v, h = nets.rbms[0], states(4), states(3)
     with torch.no_grad():
         for p in net.parameters():
             p.normal_(generator=make_rng(3))
         x = torch.rand(5, 4, generator=make_rng(1)).double()
+        net.a_base.copy_(x.mean(0).logit())
         up, down = net.p_hidden(v), net.mean_visible(h)
         to_h = (up[:, None] * h + (1 - up[:, None]) * (1 - h)).prod(2)
         to_v = (down[:, None] * v + (1 - down[:, None]) * (1 - v)).prod(2)
@@ -92,7 +93,9 @@ def test_a_layer_learns_by_contrastive_divergence(k):
         law = (p[:, None] * h + (1 - p[:, None]) * (1 - h)).prod(2).mean(0) @ to_v
         law = law @ torch.linalg.matrix_power(to_h @ to_v, k - 1)
         expected = [(v * law[:, None]).T @ up - x.T @ p / 5, law @ v - x.mean(0), law @ up - p.mean(0)]
-    loss = greedy_rbms(1, Budget(epochs=1.0), Optimizer("sgd", 0.1), k)[0].players[0].loss
+        expected[0] -= torch.outer(net.base_mean(), expected[2])
+        expected[2] = expected[2] - net.base_mean() @ expected[0]
+    loss = greedy_rbms(1, Budget(epochs=1.0), lambda _: Optimizer("sgd", 0.1), k)[0].players[0].loss
     value, _ = loss(nets, Batch(x.repeat(copies, 1)), make_rng(0))
     for g, e in zip(torch.autograd.grad(value, [net.W, net.a, net.b]), expected, strict=True):
         assert (g - e).abs().max() < 5 * 0.5 / (5 * copies) ** 0.5
@@ -114,13 +117,13 @@ def test_greedy_knows_nothing_of_what_a_layer_is():
         calls.append(("prepare", i))
         return batch._replace(x=batch.x + i)
 
-    stages = greedy(2, Budget(images=8), Optimizer("sgd", 0.5), name="player {}".format, owns=lambda i: ("ab"[i],),
-                    loss=loss, start=start, prepare=prepare)  # fmt: skip
+    stages = greedy(2, Budget(images=8), lambda i: Optimizer("sgd", 0.5 + i), name="player {}".format,
+                    owns=lambda i: ("ab"[i],), loss=loss, start=start, prepare=prepare)  # fmt: skip
     assert [(stage.name, stage.players[0].name, stage.budget.images) for stage in stages] == [
         ("layer 1", "player 0", 8), ("layer 2", "player 1", 8),
     ]  # fmt: skip
     Training(nets, stages, Stream(torch.ones(8, 1), None, 8, 0), make_rng(0), Journal()).run()
-    assert (nets.a.value.item(), nets.b.value.item()) == (1 - 0.5 * 8, 2 - 0.5 * 16)
+    assert (nets.a.value.item(), nets.b.value.item()) == (1 - 0.5 * 8, 2 - 1.5 * 16)
     assert calls == [(what, i) for i in (0, 1) for what in ("start", "prepare", "loss")]
 
 

@@ -17,7 +17,7 @@ def contrast(
     data: tuple[Float[Tensor, "B D"], Float[Tensor, "B H"]],
     model: tuple[Float[Tensor, "M D"], Float[Tensor, "M H"]],
     *,
-    centre: tuple[Float[Tensor, "D"], Float[Tensor, "H"]] | None = None,
+    centre: tuple[Float[Tensor, "D"], Float[Tensor, "H"] | None] | None = None,
     sparsity: tuple[Float[Tensor, "D"], Float[Tensor, "H"]] | None = None,
 ) -> Float[Tensor, ""]:
     """mean F(data) - mean F(model), as far as its gradient goes, for states (v [B, D], p(h | v) [B, H]) of either.
@@ -49,7 +49,7 @@ def weighted_free_energy(
     p: Float[Tensor, "n H"],
     weights: Float[Tensor, "n"],
     *,
-    centre: tuple[Float[Tensor, "D"], Float[Tensor, "H"]] | None = None,
+    centre: tuple[Float[Tensor, "D"], Float[Tensor, "H"] | None] | None = None,
     sparsity: tuple[Float[Tensor, "D"], Float[Tensor, "H"]] | None = None,
 ) -> Float[Tensor, ""]:
     """sum_i w_i F(v_i), as far as its gradient goes, given p = p(h | v): v [n, D], p [n, H], w [n] of sum 0.
@@ -58,7 +58,8 @@ def weighted_free_energy(
 
     centre (mu [D], lambda [H]): the gradient of the centred parametrisation, (v - mu) W (h - lambda), taken back to
     this one; it does not change when 0 and 1 change places (Montavon and Mueller 2012; Melchior, Fischer and Wiskott
-    2016). sparsity (x [D], g [H]): adds the gradient of g.(b + x W).
+    2016). Without lambda the hidden side stays as it is, and its units get sparser. sparsity (x [D], g [H]): adds the
+    gradient of g.(b + x W).
     """
     with torch.no_grad(), torch.autocast(v.device.type, enabled=False):
         x, wp = net.scaled(v), p * -weights[:, None]
@@ -70,14 +71,17 @@ def _surrogate(
     dW: Tensor,
     da: Tensor,
     db: Tensor,
-    centre: tuple[Tensor, Tensor] | None,
+    centre: tuple[Tensor, Tensor | None] | None,
     sparsity: tuple[Tensor, Tensor] | None,
 ) -> Tensor:
     """A scalar with this gradient, which is overwritten, after the options of `weighted_free_energy`."""
     if centre is not None:
         mu, lam = centre
-        dW.addr_(mu, db, alpha=-1).addr_(da, lam, alpha=-1)
-        da, db = da - dW @ lam, db - mu @ dW
+        dW.addr_(mu, db, alpha=-1)
+        if lam is not None:
+            dW.addr_(da, lam, alpha=-1)
+            da = da - dW @ lam
+        db = db - mu @ dW
     if sparsity is not None:
         dW.addr_(*sparsity)
         db += sparsity[1]
@@ -116,7 +120,7 @@ def energy_difference(
     b: Sequence[Float[Tensor, "_"]],
     data: Sequence[Float[Tensor, "B _"]],
     model: Sequence[Float[Tensor, "M _"]],
-    centers: Sequence[Float[Tensor, "_"]] | None = None,
+    centers: Sequence[Float[Tensor, "_"] | None] | None = None,
 ) -> Float[Tensor, ""]:
     """mean E(data) - mean E(model) of states [x_0 .. x_L], with its gradient in the weights and biases.
 
@@ -128,7 +132,7 @@ def energy_difference(
 
     With centers c_i [H_i] the gradient is taken in the machine whose energy is written in x_i - c_i, and mapped back:
     the same model and the same optima, but weights and biases no longer fight over the means (Montavon and Mueller
-    2012; Melchior, Fischer and Wiskott 2016, section 4). The value is then no energy.
+    2012; Melchior, Fischer and Wiskott 2016, section 4). The value is then no energy. A layer of None stays as it is.
 
     Under autocast the statistics stay in full precision, being small differences of means; but where there are as many
     rows of either, the products are taken in the low one: data and model are rounded the same, and their difference is
@@ -148,9 +152,13 @@ def energy_difference(
                 dw = (below.T @ above).to(w.dtype).mul_(1 / n)
             if centers is not None:
                 low, high = centers[i : i + 2]
-                dw.addr_(low, d[i + 1], alpha=-1).addr_(d[i], high, alpha=-1)
-                db[i] = db[i] - dw @ high
-                db[i + 1] = db[i + 1] - low @ dw
+                if low is not None:
+                    dw.addr_(low, d[i + 1], alpha=-1)
+                if high is not None:
+                    dw.addr_(d[i], high, alpha=-1)
+                    db[i] = db[i] - dw @ high
+                if low is not None:  # of the whole dw
+                    db[i + 1] = db[i + 1] - low @ dw
             total = total + torch.dot(w.view(-1), dw.view(-1))
         for bias, db_i in zip(b, db, strict=True):
             total = total + bias @ db_i

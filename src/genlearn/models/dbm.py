@@ -21,7 +21,7 @@ from genlearn.maths.ais import salakhutdinov, schedule
 from genlearn.maths.partition import settling
 from genlearn.maths.rng import Rng, bernoulli, make_rng
 from genlearn.maths.running import update_mean
-from genlearn.models.stack import greedy, label_loss
+from genlearn.models.stack import greedy, label_loss, layer_rate
 from genlearn.nets.deep_boltzmann import DeepBoltzmann, MeanFieldMLP
 from genlearn.parameters import Range
 from genlearn.samplers import Chains, after, dbm_chain, dbm_start
@@ -60,7 +60,11 @@ class DBM(Encoder, GenerativeEstimator):
 
     hidden: Annotated[tuple[int, ...], Range(1), "units of the hidden layers, bottom up"] = (500, 1000)
     pretrain_epochs: Annotated[float, Range(0, open=True), "epochs of pretraining a layer"] = 20
-    pretrain_rate: Annotated[float | Schedule, Range(0, open=True), "step size of pretraining"] = 0.05
+    pretrain_rate: Annotated[
+        float | Schedule | None,
+        Range(0, open=True),
+        "step size of pretraining (none: 0.1, of layers of over 1,000 units 100 / units)",
+    ] = None
     k: Annotated[int, Range(1), "Gibbs sweeps per update"] = 5
     n_chains: Annotated[int, Range(1), "persistent chains"] = 100
     n_mean_field: Annotated[int, Range(1), "mean-field steps"] = 10
@@ -109,7 +113,7 @@ class DBM(Encoder, GenerativeEstimator):
         stages = greedy(
             len(self.hidden),
             Budget(epochs=self.pretrain_epochs),
-            self._optimizer(lr=self.pretrain_rate),
+            lambda i: self._optimizer(lr=layer_rate(self.pretrain_rate, self.hidden[i])),
             name=lambda i: f"rbm{i + 1}",
             owns=lambda i: (f"dbm.W.{i}", f"dbm.b.{i}", f"dbm.below.{i - 1}" if i else "dbm.a"),
             loss=self._cd,
@@ -138,7 +142,9 @@ class DBM(Encoder, GenerativeEstimator):
             return x
 
         bias = net.below[i - 1] if i else net.a
-        bias.copy_(stream.mean(means).clamp(0.01, 0.99).logit())
+        mean = stream.mean(means).clamp(0.01, 0.99)
+        bias.copy_(mean.logit())
+        net.center.split(net.sizes)[i].copy_(mean)
         if i == 0:
             net.a_base.copy_(net.a)
 
@@ -151,14 +157,18 @@ class DBM(Encoder, GenerativeEstimator):
 
     @staticmethod
     def _cd(i: int, nets: DBMNets, batch: Batch, rng: Rng) -> tuple[Tensor, Logs]:
-        """CD-1 with doubled inputs (2009, section 3.1)."""
+        """CD-1 with doubled inputs (2009, section 3.1), the gradient of centred lower units.
+
+        Where units see v twice, their bias makes up for twice the step of W: to the centred machine it is W / 2.
+        """
         net = nets.dbm
         with torch.no_grad():
             p = net.up(i + 1, batch.x)
             low = bernoulli(net.down(i + 1, bernoulli(p, rng)), rng)
             p_model = net.up(i + 1, low)
         biases = [net.below[i - 1] if i else net.a, net.b[i]]
-        return energy_difference([net.W[i]], biases, [batch.x, p], [low, p_model]), {}
+        centers, times = [net.center.split(net.sizes)[i], None], 1 if i + 1 == net.top else 2
+        return times * energy_difference([net.W[i] / times], biases, [batch.x, p], [low, p_model], centers), {}
 
     # --- all layers
 

@@ -19,8 +19,7 @@ from genlearn.losses.elbo import log_bernoulli
 from genlearn.maths.ais import salakhutdinov, schedule
 from genlearn.maths.partition import settling
 from genlearn.maths.rng import Rng, bernoulli, make_rng, uniform
-from genlearn.maths.running import update_mean
-from genlearn.models.stack import greedy
+from genlearn.models.stack import greedy, layer_rate
 from genlearn.nets.boltzmann import RestrictedBoltzmann
 from genlearn.nets.deep_belief import DeepBelief
 from genlearn.parameters import Range
@@ -28,7 +27,6 @@ from genlearn.samplers import after, from_hidden, rbm_chain
 from genlearn.train import Budget, OptimizerName, Player, Schedule, Stage, Stream
 
 N_DRAWS = 16
-ACTIVITY_RATE = 0.05
 
 
 class DBNNets(Nets):
@@ -55,13 +53,17 @@ class DBN(Encoder, GenerativeEstimator):
 
     hidden: Annotated[tuple[int, ...], Range(1), "units of the hidden layers, bottom up"] = (500, 500, 2000)
     pretrain_epochs: Annotated[float, Range(0, open=True), "epochs of contrastive divergence a layer"] = 20
-    pretrain_rate: Annotated[float | Schedule, Range(0, open=True), "step size of contrastive divergence"] = 0.05
+    pretrain_rate: Annotated[
+        float | Schedule | None,
+        Range(0, open=True),
+        "step size of contrastive divergence (none: 0.1, of layers of over 1,000 units 100 / units)",
+    ] = None
     k: Annotated[int, Range(1), "Gibbs steps of contrastive divergence"] = 1
     transpose: Annotated[bool, "start a layer as the one below upside down, where its size allows"] = False
     top_steps: Annotated[
         int | Schedule, Range(1), "Gibbs steps at the top in up-down, or their schedule in images (rounded)"
     ] = 10
-    centred: Annotated[bool, "the gradient of centred units: a better bound, slower to learn labels"] = False
+    centred: Annotated[bool, "the gradient of centred lower units"] = True
     binarize: Annotated[bool, "draw binary pixels afresh from grey ones for each batch"] = True
     n_gibbs: Annotated[int, Range(1), "Gibbs steps at the top of `sample`"] = 1000
     optimizer: Annotated[OptimizerName, "optimiser of all stages"] = "momentum"
@@ -74,8 +76,8 @@ class DBN(Encoder, GenerativeEstimator):
     paper: ClassVar[str] = "Hinton, Osindero and Teh 2006"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "mnist-500-500-2000": {
-            "pretrain_epochs": 15, "epochs": 40, "top_steps": "linear(3, 25, over=2.1e6)",
-            "learning_rate": "linear(0.02, 0, over=2.1e6)",
+            "centred": False, "pretrain_rate": 0.05, "pretrain_epochs": 15, "epochs": 40,
+            "top_steps": "linear(3, 25, over=2.1e6)", "learning_rate": "linear(0.02, 0, over=2.1e6)",
         },
         "tiny": {"hidden": (24, 12), "pretrain_epochs": 1, "learning_rate": 0.2, "n_gibbs": 5, "epochs": 2},
     }  # fmt: skip
@@ -93,7 +95,7 @@ class DBN(Encoder, GenerativeEstimator):
         stages = greedy(
             n,
             Budget(epochs=self.pretrain_epochs),
-            self._optimizer(lr=self.pretrain_rate),
+            lambda i: self._optimizer(lr=layer_rate(self.pretrain_rate, self.hidden[i])),
             name=lambda i: f"rbm{i + 1}",
             owns=lambda i: ("dbn.top" if i + 1 == n else f"dbn.layers.{i}",),
             loss=self._divergence,
@@ -139,7 +141,7 @@ class DBN(Encoder, GenerativeEstimator):
             x = rbm.with_drawn_label(x, rng, y)
             p = rbm.p_hidden(x)
             model, p_model = from_hidden(rbm, bernoulli(p, rng), k, rng)
-            centre = (rbm.base_mean(), update_mean(rbm.active, p.mean(0), ACTIVITY_RATE)) if self.centred else None
+            centre = (rbm.base_mean(), None) if self.centred else None
         return contrast(rbm, (x, p), (model, p_model), centre=centre), model[:, : rbm.n_pixels]
 
     # --- up-down
@@ -156,9 +158,11 @@ class DBN(Encoder, GenerativeEstimator):
             dream = net.generate(x, rng)
             dream[0] = self._binary(dream[0], rng) if len(dream) > 1 else dream[0]
         loss = top
-        for i, up in enumerate(net.up):
+        recognise = net.centred_inputs if self.centred else lambda i, x: net.up[i](x)
+        for i in range(len(net.up)):
             down = torch.addmm(net.layers[i].a, wake[i + 1], net.layers[i].W.T)
-            loss = loss - log_bernoulli(wake[i], down).mean() - log_bernoulli(dream[i + 1], up(dream[i])).mean()
+            causes = log_bernoulli(dream[i + 1], recognise(i, dream[i])).mean()
+            loss = loss - log_bernoulli(wake[i], down).mean() - causes
         return loss, {"top": top}
 
     # --- capabilities

@@ -65,7 +65,7 @@ def greedy_layers(
         return loss(nets.layers[i], batch.x, RECONSTRUCTIONS[costs[i > 0]], rng)
 
     name, owns = "layer{}".format, lambda i: (f"layers.{i}",)
-    return greedy(n_layers, budget, optimizer, name=name, owns=owns, loss=learn, start=start, prepare=prepare)
+    return greedy(n_layers, budget, lambda _: optimizer, name=name, owns=owns, loss=learn, start=start, prepare=prepare)
 
 
 def denoising(

@@ -29,6 +29,7 @@ from genlearn.samplers import Chains, after, from_chains, from_hidden, from_temp
 from genlearn.train import OptimizerName, Player, Schedule, Stage, Stream
 
 Algorithm: TypeAlias = Literal["cd", "pcd", "parallel-tempering", "nce", "score-matching"]
+WITHOUT_STATES = ("nce", "score-matching")
 ACTIVITY_RATE = 0.05
 
 
@@ -69,7 +70,7 @@ class RBM(Encoder, GenerativeEstimator):
     n_noise: Annotated[int, Range(1), "noise images for each image (nce)"] = 10
     n_flips: Annotated[int, Range(1), "random pixels for each image and update (score-matching, binary)"] = 16
     noise: Annotated[float, Range(0, open=True), "of score-matching, Gaussian units, in standard deviations"] = 0.3
-    centred: Annotated[bool, "the gradient of centred units (cd, pcd, parallel-tempering)"] = False
+    centred: Annotated[bool, "the gradient of centred units (cd, pcd, parallel-tempering)"] = True
     sparsity: Annotated[float, Range(0), "weight of the sparsity target (0: none)"] = 0.0
     target: Annotated[float, Range(0, 1), "mean activity that sparsity aims at"] = 0.1
     binarize: Annotated[bool, "draw binary pixels afresh from grey ones for each batch"] = True
@@ -78,8 +79,8 @@ class RBM(Encoder, GenerativeEstimator):
     learning_rate: Annotated[
         float | Schedule | None,
         Range(0, open=True),
-        "step size, or its schedule in images (none: from 0.05, of Gaussian units at most 1 / (pixels / 4 + n_hidden), "
-        "to 0 over the budget)",
+        "step size, or its schedule in images (none: from 0.1 where units are centred, else 0.05, of Gaussian units at "
+        "most 1 / (pixels / 4 + n_hidden), to 0 over the budget)",
     ] = None  # type: ignore[assignment]  # where the base has a number
     momentum: Annotated[float | Schedule, Range(0, 1), "of momentum and nesterov, or its schedule in images"] = 0.5
 
@@ -88,7 +89,7 @@ class RBM(Encoder, GenerativeEstimator):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # -84.7 nats a test image of MNIST by AIS, after a quarter of an hour on one core.
         "mnist-500": {
-            "n_hidden": 500, "k": 5, "centred": True, "ema": 100_000.0, "epochs": 100,
+            "n_hidden": 500, "k": 5, "ema": 100_000.0, "epochs": 100,
             "learning_rate": "linear(0.05, 0.0005, over=6e6)",
         },
         "tiny": {"n_hidden": 12, "n_gibbs": 5, "epochs": 2},
@@ -106,10 +107,10 @@ class RBM(Encoder, GenerativeEstimator):
                 f"algorithm is {self.algorithm!r} with Gaussian visible units, expected cd, pcd or score-matching; "
                 "the usual fix is visible='binary'"
             )
-        if (self.centred or self.sparsity) and self.algorithm in ("nce", "score-matching"):
+        if self.sparsity and self.algorithm in WITHOUT_STATES:
             raise ValueError(
-                f"centred is {self.centred} and sparsity {self.sparsity} with algorithm {self.algorithm!r}, which has "
-                "neither; the usual fix is algorithm='pcd'"
+                f"sparsity is {self.sparsity} with algorithm {self.algorithm!r}, which has none; "
+                "the usual fix is algorithm='pcd'"
             )
 
     @property
@@ -138,7 +139,9 @@ class RBM(Encoder, GenerativeEstimator):
         """
         if self.learning_rate is not None:
             return self.learning_rate
-        start = 0.05 if self.visible == "binary" else min(0.05, 1 / (n_pixels / 4 + self.n_hidden))
+        start = 0.1 if self.centred and self.algorithm not in WITHOUT_STATES else 0.05
+        if self.visible == "gaussian":
+            start = min(start, 1 / (n_pixels / 4 + self.n_hidden))
         return f"linear({start}, 0, over=budget)"  # type: ignore[return-value]  # a schedule is written as text
 
     @staticmethod

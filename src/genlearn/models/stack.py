@@ -20,13 +20,13 @@ from genlearn.nets.mlp import MLP
 from genlearn.nets.tied import TiedDecoder, linears
 from genlearn.parallel import all_sum
 from genlearn.samplers import from_hidden
-from genlearn.train import Budget, Optimizer, Player, Stage, Stream
+from genlearn.train import Budget, Optimizer, Player, Schedule, Stage, Stream
 
 
 def greedy(
     n_layers: int,
     budget: Budget,
-    optimizer: Optimizer,
+    optimizer: Callable[[int], Optimizer],
     *,
     name: Callable[[int], str],
     owns: Callable[[int], tuple[str, ...]],
@@ -43,7 +43,7 @@ def greedy(
     return [
         Stage(
             f"layer {i + 1}",
-            [Player(name(i), owns(i), partial(loss, i), optimizer)],
+            [Player(name(i), owns(i), partial(loss, i), optimizer(i))],
             budget,
             share=1 / n_layers,
             start=partial(start, i),
@@ -51,6 +51,15 @@ def greedy(
         )
         for i in range(n_layers)
     ]
+
+
+def layer_rate(rate: float | Schedule | None, n_hidden: int) -> float | Schedule:
+    """The step size of an RBM's contrastive divergence: the given one, else min(0.1, 100 / n_hidden).
+
+    While hidden units are fair coins, the curvature p (1 - p) E[h h'] in the weights of a visible unit goes up to
+    n_hidden / 16; steps far beyond its inverse turn the hidden units off for good. The constant is from experiments.
+    """
+    return min(0.1, 100 / n_hidden) if rate is None else rate
 
 
 # --- a stack of binary RBMs, each of which learns the means that the ones below give
@@ -75,8 +84,8 @@ def ascend(rbms: Iterable[RestrictedBoltzmann], x: Tensor) -> Tensor:
     return x
 
 
-def greedy_rbms(n_layers: int, budget: Budget, optimizer: Optimizer, k: int = 1) -> list[Stage]:
-    """The stages of CD-k, one for each RBM of a stack."""
+def greedy_rbms(n_layers: int, budget: Budget, optimizer: Callable[[int], Optimizer], k: int = 1) -> list[Stage]:
+    """The stages of CD-k, one for each RBM of a stack, with the gradient of centred visible units."""
 
     def below(i: int, nets: StackNets, x: Tensor) -> Tensor:
         return ascend(list(nets.rbms)[:i], x)
@@ -92,7 +101,7 @@ def greedy_rbms(n_layers: int, budget: Budget, optimizer: Optimizer, k: int = 1)
         with torch.no_grad():
             p = net.p_hidden(v)
             model = from_hidden(net, bernoulli(p, rng), k, rng)
-        return contrast(net, (v, p), model), {}
+        return contrast(net, (v, p), model, centre=(net.base_mean(), None)), {}
 
     name, owns = "rbm{}".format, lambda i: (f"rbms.{i}",)
     return greedy(n_layers, budget, optimizer, name=name, owns=owns, loss=loss, start=start, prepare=prepare)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import nn
 
-from genlearn.models.stack import greedy_rbms, stack
+from genlearn.models.stack import greedy_rbms, layer_rate, stack
 from genlearn.models.stacked import StackedClassifier
 from genlearn.parameters import Range
-from genlearn.train import Budget, Stage
+from genlearn.train import Budget, Schedule, Stage
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -26,6 +27,11 @@ class StackedRBMClassifier(StackedClassifier):
     Hinton, Osindero and Teh 2006; Bengio et al. 2007; Srivastava et al. 2014 (dropout after pretraining, section B.2).
     """
 
+    pretrain_rate: Annotated[
+        float | Schedule | None,
+        Range(0, open=True),
+        "step size of the layers (none: 0.1, of layers of over 1,000 units 100 / units)",
+    ] = None  # type: ignore[assignment]  # where the base has a number
     k: Annotated[int, Range(1), "Gibbs steps of contrastive divergence"] = 1
 
     family: ClassVar[str] = "energy"
@@ -43,5 +49,10 @@ class StackedRBMClassifier(StackedClassifier):
         return stack(sizes, rng)
 
     def _greedy(self) -> list[Stage]:
-        momentum = self._optimizer(name="momentum", lr=self.pretrain_rate, momentum=0.9, weight_decay=0.0)
-        return greedy_rbms(len(self.hidden), Budget(epochs=self.pretrain_epochs), momentum, self.k)
+        momentum = partial(self._optimizer, name="momentum", momentum=0.9, weight_decay=0.0)
+        return greedy_rbms(
+            len(self.hidden),
+            Budget(epochs=self.pretrain_epochs),
+            lambda i: momentum(lr=layer_rate(self.pretrain_rate, self.hidden[i])),
+            self.k,
+        )

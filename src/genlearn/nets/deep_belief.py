@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
+from torch.nn.functional import linear, softplus
 
 from genlearn.maths.rng import bernoulli
 from genlearn.nets.boltzmann import RestrictedBoltzmann
@@ -47,6 +47,17 @@ class DeepBelief(nn.Module):
         """q(x_{i+1} = 1 | x_i) [B, H_{i+1}]."""
         inputs: Tensor = self.up[i](x)
         return inputs.to(x.dtype).sigmoid_()
+
+    def centred_inputs(self, i: int, x: Float[Tensor, "B H"]) -> Float[Tensor, "B H2"]:
+        """c_i + R_i x [B, H_{i+1}], with the gradient of centred x, as `contrast` has it with mu alone.
+
+        In R_i (x - mu) + c' the gradient is (g (x - mu)', sum g); taken back to c = c' - R_i mu, that of c is
+        sum g (1 - mu.(x - mu)).
+        """
+        up, mu = self.up[i], self.layers[i].base_mean()
+        x = x - mu
+        less = (x * mu).sum(1, keepdim=True) * up.bias
+        return linear(x, up.weight) + (up.weight @ mu).detach() + up.bias - (less - less.detach())
 
     def ascend(self, v: Float[Tensor, "B ..."], n: int) -> Float[Tensor, "B H"]:
         """Means of the n-th hidden layer, each from the means below [B, H_n]."""
