@@ -16,7 +16,7 @@ x = load("mnist").train.x[:N].flatten(1)
 
 
 def genlearn(k: int = K) -> None:
-    RBM(n_hidden=H, algorithm="cd", k=k, epochs=1, batch_size=BATCH, random_state=0).fit(x)
+    RBM(n_hidden=H, algorithm="cd", k=k, centred=False, epochs=1, batch_size=BATCH, random_state=0).fit(x)
 
 
 def products() -> None:

@@ -19,7 +19,7 @@ X64 = X32.astype(np.float64)
 
 def genlearn_epoch(algorithm: str = "pcd", precision: str = "float32") -> None:
     RBM(
-        n_hidden=H, algorithm=algorithm, binarize=False, epochs=1, batch_size=BATCH, optimizer="sgd",
+        n_hidden=H, algorithm=algorithm, centred=False, binarize=False, epochs=1, batch_size=BATCH, optimizer="sgd",
         learning_rate=RATE, precision=precision, random_state=0,
     ).fit(x8)  # fmt: skip
 

@@ -26,12 +26,17 @@ def mnist():
     return load("mnist")
 
 
-def rate(epochs: int, start: float = 0.05, n: int = 54_000) -> str:
-    return f"linear({start}, 0, over={epochs * n})"
+PLAIN = {
+    "n_hidden": 16,
+    "centred": False,
+    "epochs": 5,
+    "learning_rate": "linear(0.05, 0, over=270000)",
+    "random_state": 0,
+}
 
 
 def test_ais_against_enumeration_on_16_hidden_units(mnist):
-    net = RBM(n_hidden=16, epochs=5, learning_rate=rate(5), random_state=0).fit(mnist).nets_.rbm
+    net = RBM(**PLAIN).fit(mnist).nets_.rbm
     exact = log_z_exact(net.W, net.a, net.b)
     got = ais(net.W, net.a, net.b, a_base=net.a_base, betas=salakhutdinov(), n_chains=100, rng=make_rng(0))
     print(
@@ -44,7 +49,7 @@ def test_ais_against_enumeration_on_16_hidden_units(mnist):
 def test_pcd_beats_cd_1_exactly_after_equal_updates(mnist):
     scores = {}
     for algorithm in ("cd", "pcd"):
-        model = RBM(n_hidden=16, algorithm=algorithm, epochs=5, learning_rate=rate(5), random_state=0).fit(mnist)
+        model = RBM(**PLAIN, algorithm=algorithm).fit(mnist)
         scores[algorithm] = model.log_likelihoods(mnist.test.x)["exact"].values.mean().item()
     print(f"exact test log-likelihood of 784-16 after 5 epochs: {scores}")
     assert scores["pcd"] > scores["cd"] + 5
@@ -80,13 +85,13 @@ def scikit_learn_with_our_recipe(X: np.ndarray, epochs: int, learning_rate: floa
 
 
 def test_rbm_500_beats_scikit_learn(mnist):
-    """Five epochs of PCD-1, by the same AIS: above -110 nats, and ten above BernoulliRBM as it is used,
+    """Five epochs of our defaults, by the same AIS: above -105 nats, and ten above BernoulliRBM as it is used,
 
-    in the same seconds, with its defaults (batch 10, rate .1) and with our batch and rate (100, .05). After the same
-    updates with our recipe, at our rate and at twice it (momentum .5 doubles ours), it is the same algorithm: printed.
+    in the same seconds, with its defaults (batch 10, rate .1) and with batch 100, rate .05. After the same updates on
+    drawn pixels at a rate that falls, from .05 and from .1, it is ours but for centring and momentum: printed.
     """
     start = time.perf_counter()
-    ours = RBM(n_hidden=500, epochs=5, learning_rate=rate(5), random_state=0).fit(mnist)
+    ours = RBM(n_hidden=500, epochs=5, random_state=0).fit(mnist)
     seconds = time.perf_counter() - start
     X = mnist.train.x.flatten(1).numpy().astype(np.float32) / 255
     nets = {
@@ -104,7 +109,7 @@ def test_rbm_500_beats_scikit_learn(mnist):
         low, high = ((-net.free_energy(v)).mean().item() - z for z in (estimate.upper, estimate.lower))
         scores[name] = (-net.free_energy(v)).mean().item() - estimate.log_z
         print(f"{name}: AIS test log-likelihood {scores[name]:.1f} [{low:.1f}, {high:.1f}], {seconds:.0f} s of ours")
-    assert scores["ours"] > -110
+    assert scores["ours"] > -105
     assert scores["ours"] > max(scores["defaults"], scores["our batch and rate"]) + 10
 
 
