@@ -57,7 +57,8 @@ train, test = data.train.x.numpy(), data.test.x.numpy()
 train_y, test_y = data.train.y.numpy(), data.test.y.numpy()
 print(f"{len(train):,} training and {len(test):,} test images")
 
-rbm = RBM(n_hidden=256, epochs=30, random_state=0).fit(train)
+plain = {"centred": False, "epochs": 30, "random_state": 0}  # the gradient as section 3 has it
+rbm = RBM(n_hidden=256, **plain, learning_rate="linear(0.05, 0.001, over=270000)").fit(train)
 net = rbm.nets_.rbm
 
 pixels = torch.from_numpy(test / 255).float().flatten(1)
@@ -77,7 +78,7 @@ strip = torch.stack(frames, 1).flatten(0, 1)  # rows: chains; columns: steps
 save("gibbs", titled(grid(strip, columns=len(steps)), columns=steps))
 
 print("3. Learning")
-small = RBM(n_hidden=50, epochs=30, random_state=0).fit(train)
+small = RBM(n_hidden=50, **plain, learning_rate=0.05).fit(train)
 save("filters", filters(small.nets_.rbm.W, (28, 28), columns=10))
 
 h = small.transform(test[:12])
@@ -94,8 +95,8 @@ lines = {}
 for name, how in {"CD-1": ("cd", 1), "CD-10": ("cd", 10), "PCD-1": ("pcd", 1)}.items():
     epochs, scores = (1, 2, 4, 8, 16, 32), []
     for n in epochs:
-        plain = {"centred": False, "learning_rate": 0.05, "epochs": n, "random_state": 0}
-        tiny = RBM(n_hidden=16, algorithm=how[0], k=how[1], **plain).fit(train)
+        options = plain | {"algorithm": how[0], "k": how[1], "learning_rate": 0.05, "epochs": n}
+        tiny = RBM(n_hidden=16, **options).fit(train)
         scores.append(tiny.log_likelihoods(test)["exact"].values.mean().item())
     lines[name] = epochs, scores
     print(f"{name}: exact log-likelihood after {epochs} epochs: {', '.join(f'{score:.1f}' for score in scores)}")

@@ -59,5 +59,5 @@ def test_units_stay_alive_on_colour(model, bright):
 
 
 def test_the_step_of_a_layer_is_bounded_by_its_width():
-    assert [layer_rate(None, n) for n in (10, 1000, 2000)] == [0.1, 0.1, 0.05]
+    assert [layer_rate(None, n) for n in (10, 500, 2000)] == [0.1, 0.1, 0.025]
     assert layer_rate(0.3, 2000) == 0.3

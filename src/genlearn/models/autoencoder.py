@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -16,7 +15,7 @@ from genlearn.estimator import Shape
 from genlearn.losses.contrastive import contrast
 from genlearn.maths.rng import Rng, bernoulli
 from genlearn.models.autoencoding import Autoencoding, AutoencodingNets
-from genlearn.models.stack import StackNets, ascend, copy_down, copy_up, greedy_rbms, layer_rate, stack
+from genlearn.models.stack import StackNets, ascend, copy_down, copy_up, greedy_rbms, stack
 from genlearn.nets.boltzmann import RestrictedBoltzmann
 from genlearn.nets.mlp import MLP
 from genlearn.parameters import Range
@@ -47,11 +46,7 @@ class Autoencoder(Autoencoding):
 
     pretrain: Annotated[bool, "learn a stack of RBMs first (sigmoid units)"] = False
     pretrain_epochs: Annotated[float, Range(0, open=True), "epochs of contrastive divergence a layer"] = 10
-    pretrain_rate: Annotated[
-        float | Schedule | None,
-        Range(0, open=True),
-        "step size of contrastive divergence (none: 0.1, of layers of over 1,000 units 100 / units)",
-    ] = None
+    pretrain_rate: Annotated[float | Schedule, Range(0, open=True), "step size of contrastive divergence"] = 0.05
     code_rate: Annotated[float | Schedule, Range(0, open=True), "the same of the top RBM, whose code is Gaussian"] = (
         1e-3
     )
@@ -96,12 +91,12 @@ class Autoencoder(Autoencoding):
     def _stages(self, shape: Shape) -> Sequence[Stage]:
         if not self.pretrain:
             return super()._stages(shape)
-        momentum = partial(self._optimizer, name="momentum", momentum=0.9, weight_decay=0.0)
-        rates, code = [layer_rate(self.pretrain_rate, n) for n in self.hidden], momentum(lr=self.code_rate)
+        momentum = self._optimizer(name="momentum", lr=self.pretrain_rate, momentum=0.9, weight_decay=0.0)
+        code = self._optimizer(name="momentum", lr=self.code_rate, momentum=0.9, weight_decay=0.0)
         budget, top = Budget(epochs=self.pretrain_epochs), Player("code", ("code",), self._code, code)
         player = Player("autoencoder", ("encoder", "decoder"), self._loss, self._optimizer())
         return [
-            *greedy_rbms(len(self.hidden), budget, lambda i: momentum(lr=rates[i])),
+            *greedy_rbms(len(self.hidden), budget, lambda _: momentum),
             Stage("code", [top], budget, prepare=self._top),
             Stage("fine-tune", [player], self._budget(), start=self._unroll, finish=self._finish),
         ]

@@ -63,7 +63,7 @@ class DBM(Encoder, GenerativeEstimator):
     pretrain_rate: Annotated[
         float | Schedule | None,
         Range(0, open=True),
-        "step size of pretraining (none: 0.1, of layers of over 1,000 units 100 / units)",
+        "step size of pretraining (none: 0.1, of layers of over 500 units 50 / units)",
     ] = None
     k: Annotated[int, Range(1), "Gibbs sweeps per update"] = 5
     n_chains: Annotated[int, Range(1), "persistent chains"] = 100

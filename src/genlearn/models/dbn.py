@@ -43,6 +43,8 @@ class DBN(Encoder, GenerativeEstimator):
     generative weights part, and the up-down algorithm tunes all of them (epochs, learning_rate): wake, the images drive
     the recognition weights and the generative ones learn to give the states back; the top RBM takes `top_steps` Gibbs
     steps; sleep, its dream falls to the pixels and the recognition weights learn its causes. One player, one loss.
+    `centred`: weights that multiply a layer x from below learn as those of x less its mean do, so that units live on
+    bright images as on dark ones; only the lower side is centred, for hidden units that stay sparse.
 
     `predict` compares the free energies of the labels at the top; `sample(y=...)` holds the label for `n_gibbs` steps
     of the top RBM; `transform` gives the top means. `score_samples` is the variational bound, the mean of 16 draws of q
@@ -56,7 +58,7 @@ class DBN(Encoder, GenerativeEstimator):
     pretrain_rate: Annotated[
         float | Schedule | None,
         Range(0, open=True),
-        "step size of contrastive divergence (none: 0.1, of layers of over 1,000 units 100 / units)",
+        "step size of contrastive divergence (none: 0.1, of layers of over 500 units 50 / units)",
     ] = None
     k: Annotated[int, Range(1), "Gibbs steps of contrastive divergence"] = 1
     transpose: Annotated[bool, "start a layer as the one below upside down, where its size allows"] = False

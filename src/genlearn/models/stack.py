@@ -54,12 +54,12 @@ def greedy(
 
 
 def layer_rate(rate: float | Schedule | None, n_hidden: int) -> float | Schedule:
-    """The step size of an RBM's contrastive divergence: the given one, else min(0.1, 100 / n_hidden).
+    """The step size of an RBM's contrastive divergence: the given one, else min(0.1, 50 / n_hidden).
 
     While hidden units are fair coins, the curvature p (1 - p) E[h h'] in the weights of a visible unit goes up to
     n_hidden / 16; steps far beyond its inverse turn the hidden units off for good. The constant is from experiments.
     """
-    return min(0.1, 100 / n_hidden) if rate is None else rate
+    return min(0.1, 50 / n_hidden) if rate is None else rate
 
 
 # --- a stack of binary RBMs, each of which learns the means that the ones below give
@@ -84,8 +84,10 @@ def ascend(rbms: Iterable[RestrictedBoltzmann], x: Tensor) -> Tensor:
     return x
 
 
-def greedy_rbms(n_layers: int, budget: Budget, optimizer: Callable[[int], Optimizer], k: int = 1) -> list[Stage]:
-    """The stages of CD-k, one for each RBM of a stack, with the gradient of centred visible units."""
+def greedy_rbms(
+    n_layers: int, budget: Budget, optimizer: Callable[[int], Optimizer], k: int = 1, centred: bool = False
+) -> list[Stage]:
+    """The stages of CD-k, one for each RBM of a stack; centred: with the gradient of centred visible units."""
 
     def below(i: int, nets: StackNets, x: Tensor) -> Tensor:
         return ascend(list(nets.rbms)[:i], x)
@@ -101,7 +103,7 @@ def greedy_rbms(n_layers: int, budget: Budget, optimizer: Callable[[int], Optimi
         with torch.no_grad():
             p = net.p_hidden(v)
             model = from_hidden(net, bernoulli(p, rng), k, rng)
-        return contrast(net, (v, p), model, centre=(net.base_mean(), None)), {}
+        return contrast(net, (v, p), model, centre=(net.base_mean(), None) if centred else None), {}
 
     name, owns = "rbm{}".format, lambda i: (f"rbms.{i}",)
     return greedy(n_layers, budget, optimizer, name=name, owns=owns, loss=loss, start=start, prepare=prepare)

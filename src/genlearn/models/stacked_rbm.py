@@ -30,7 +30,7 @@ class StackedRBMClassifier(StackedClassifier):
     pretrain_rate: Annotated[
         float | Schedule | None,
         Range(0, open=True),
-        "step size of the layers (none: 0.1, of layers of over 1,000 units 100 / units)",
+        "step size of the layers (none: 0.1, of layers of over 500 units 50 / units)",
     ] = None  # type: ignore[assignment]  # where the base has a number
     k: Annotated[int, Range(1), "Gibbs steps of contrastive divergence"] = 1
 
@@ -38,7 +38,8 @@ class StackedRBMClassifier(StackedClassifier):
     paper: ClassVar[str] = "Hinton, Osindero and Teh 2006"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "mnist-800-800": {
-            "hidden": (800, 800), "pretrain_epochs": 6, "epochs": 60, "learning_rate": "linear(1e-3, 0, over=3.15e6)",
+            "hidden": (800, 800), "pretrain_epochs": 6, "pretrain_rate": 0.1, "epochs": 60,
+            "learning_rate": "linear(1e-3, 0, over=3.15e6)",
             "dropout": 0.5, "input_dropout": 0.2,
         },
         "tiny": {"hidden": (16,), "pretrain_epochs": 2, "epochs": 60, "learning_rate": 0.01},
@@ -55,4 +56,5 @@ class StackedRBMClassifier(StackedClassifier):
             Budget(epochs=self.pretrain_epochs),
             lambda i: momentum(lr=layer_rate(self.pretrain_rate, self.hidden[i])),
             self.k,
+            centred=True,
         )
