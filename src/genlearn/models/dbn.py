@@ -48,7 +48,8 @@ class DBN(Encoder, GenerativeEstimator):
 
     `predict` compares the free energies of the labels at the top; `sample(y=...)` holds the label for `n_gibbs` steps
     of the top RBM; `transform` gives the top means. `score_samples` is the variational bound, by the mean of 16 draws
-    of q with fixed noise, which is right on average; log Z of the top RBM is exact where it has at most 20 hidden units, else by AIS.
+    of q with fixed noise, which is right on average; log Z of the top RBM is exact where it has at most 20 hidden
+    units, else by AIS.
 
     Hinton, Osindero and Teh 2006 (appendix B); Salakhutdinov and Murray 2008, section 5 (the bound).
     """
