@@ -58,6 +58,13 @@ def test_units_stay_alive_on_colour(model, bright):
     assert error < 0.8 * mean
 
 
+@pytest.mark.parametrize("kind", [DBN, DBM, StackedRBMClassifier])
+def test_every_layer_has_the_step_of_its_own_width(kind):
+    for rate, expected in ((None, [0.1, 0.025]), (0.3, [0.3, 0.3])):
+        stages = kind(hidden=(10, 2000), pretrain_rate=rate)._stages((784,))[:2]
+        assert [stage.players[0].optimizer.lr for stage in stages] == expected
+
+
 def test_the_step_of_a_layer_is_bounded_by_its_width():
     assert [layer_rate(None, n) for n in (10, 500, 2000)] == [0.1, 0.1, 0.025]
     assert layer_rate(0.3, 2000) == 0.3

@@ -157,7 +157,7 @@ def energy_difference(
                 if high is not None:
                     dw.addr_(d[i], high, alpha=-1)
                     db[i] = db[i] - dw @ high
-                if low is not None:  # of the whole dw
+                if low is not None:  # after both corrections of dw
                     db[i + 1] = db[i + 1] - low @ dw
             total = total + torch.dot(w.view(-1), dw.view(-1))
         for bias, db_i in zip(b, db, strict=True):
